@@ -1,0 +1,495 @@
+"""The configuration of a MobileBERT: one frozen dataclass.
+
+Rules: a config that exists is valid (construction lists all faults at once), it never changes
+(`replace` makes another one), and both dialects of its JSON file become the same object. A
+*transformers* file names its `model_type` and omits MobileBERT's defaults; a *Google* file omits
+BERT's defaults, which differ. Read next: `heads.py`, then `schema.py`.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from mobilebert_core.errors import ConfigError, raise_faults
+
+Dialect = Literal["transformers", "google"]
+
+ACTIVATIONS = ("relu", "gelu", "gelu_tanh")
+NORMALIZATIONS = ("no_norm", "layer_norm")
+TRIGRAM_PADDINGS = ("faithful", "masked")
+PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+
+_SIZES = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "max_position_embeddings",
+    "type_vocab_size",
+    "embedding_size",
+    "intra_bottleneck_size",
+    "num_feedforward_networks",
+)
+_FLAGS = (
+    "trigram_input",
+    "use_bottleneck",
+    "use_bottleneck_attention",
+    "key_query_shared_bottleneck",
+    "classifier_activation",
+)
+
+# Activation names on disk -> ours. Google's code calls the tanh form "gelu".
+_ACTIVATION_NAMES: dict[Dialect, dict[str, str]] = {
+    "transformers": {
+        "relu": "relu",
+        "gelu": "gelu",
+        "gelu_pytorch_tanh": "gelu_tanh",
+        "gelu_new": "gelu_tanh",
+        "gelu_tanh": "gelu_tanh",
+    },
+    "google": {"relu": "relu", "gelu": "gelu_tanh"},
+}
+# What Google's BertConfig assumes for a missing key; the two sizes of None mean hidden_size.
+_GOOGLE_DEFAULTS: dict[str, Any] = {
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+    "hidden_act": "gelu",
+    "hidden_dropout_prob": 0.1,
+    "attention_probs_dropout_prob": 0.1,
+    "max_position_embeddings": 512,
+    "type_vocab_size": 16,
+    "initializer_range": 0.02,
+    "embedding_size": None,
+    "trigram_input": False,
+    "use_bottleneck": False,
+    "intra_bottleneck_size": None,
+    "use_bottleneck_attention": False,
+    "key_query_shared_bottleneck": False,
+    "num_feedforward_networks": 1,
+    "normalization_type": "layer_norm",
+    "classifier_activation": True,
+}
+# Settings of transformers that would change the function; only these values are MobileBERT.
+_REQUIRED_SETTINGS: dict[str, tuple[Any, ...]] = {
+    "is_decoder": (False, None),
+    "add_cross_attention": (False, None),
+    "pruned_heads": ({}, None),
+    "position_embedding_type": ("absolute", None),
+    "is_encoder_decoder": (False, None),
+}
+
+_PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "opt": {"classifier_activation": False},
+    "tiny": {
+        "classifier_activation": False,
+        "use_bottleneck_attention": True,
+        "key_query_shared_bottleneck": False,
+        "num_feedforward_networks": 2,
+    },
+    "teacher": {
+        "hidden_act": "gelu_tanh",
+        "hidden_dropout_prob": 0.1,
+        "intermediate_size": 4096,
+        "intra_bottleneck_size": 1024,
+        "normalization_type": "layer_norm",
+        "num_feedforward_networks": 1,
+        "key_query_shared_bottleneck": False,
+    },
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MobileBertConfig:
+    """Sizes and switches of a MobileBERT (Sun et al., 2020, table 1).
+
+    The defaults are those of transformers' `MobileBertConfig`. Beyond them:
+
+    Attributes:
+        hidden_act: `relu`, `gelu` (the exact, erf form) or `gelu_tanh` (Google's approximation).
+        trigram_padding: `faithful` lets the embedding of a padding token reach the last real token
+            through the trigram, as every published checkpoint was trained; `masked` zeroes padded
+            neighbours, so that padded and unpadded texts give the same output.
+        classifier_dropout: dropout before a classifier; None means `hidden_dropout_prob`.
+        num_labels: number of classes; derived from `id2label` when that is given.
+        problem_type: the loss of sequence classification; None infers it per call.
+
+    Raises:
+        ConfigError: lists every invalid value at once.
+
+    Example:
+        >>> config = MobileBertConfig(num_hidden_layers=2, num_labels=3)
+        >>> config.true_hidden_size, config.id2label[2]
+        (128, 'LABEL_2')
+    """
+
+    vocab_size: int = 30522
+    hidden_size: int = 512
+    num_hidden_layers: int = 24
+    num_attention_heads: int = 4
+    intermediate_size: int = 512
+    hidden_act: str = "relu"
+    hidden_dropout_prob: float = 0.0
+    attention_probs_dropout_prob: float = 0.1
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    initializer_range: float = 0.02
+    layer_norm_eps: float = 1e-12
+    pad_token_id: int | None = 0
+    embedding_size: int = 128
+    trigram_input: bool = True
+    trigram_padding: str = "faithful"
+    use_bottleneck: bool = True
+    intra_bottleneck_size: int = 128
+    use_bottleneck_attention: bool = False
+    key_query_shared_bottleneck: bool = True
+    num_feedforward_networks: int = 4
+    normalization_type: str = "no_norm"
+    classifier_activation: bool = True
+    classifier_dropout: float | None = None
+    problem_type: str | None = None
+    num_labels: int = -1
+    id2label: dict[int, str] = field(default_factory=dict, hash=False)
+    label2id: dict[str, int] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        """Normalise the label fields, then check everything."""
+        faults: list[str] = []
+        self._set_labels(faults)
+        faults += _size_faults(self) + _choice_faults(self)
+        raise_faults(ConfigError, "The MobileBERT configuration is invalid", faults)
+
+    def _set_labels(self, faults: list[str]) -> None:
+        """Make `num_labels`, `id2label` and `label2id` say the same."""
+        try:
+            id2label = {int(key): str(label) for key, label in (self.id2label or {}).items()}
+        except (TypeError, ValueError, AttributeError):
+            faults.append(f"id2label is {self.id2label!r}, expected a mapping from int to str")
+            return
+        # Placeholder names of another count carry no meaning: `replace(num_labels=...)` drops them.
+        if all(label == f"LABEL_{key}" for key, label in id2label.items()) and self.num_labels > 0:
+            id2label = {key: f"LABEL_{key}" for key in range(self.num_labels)}
+        if not id2label and isinstance(self.num_labels, int):
+            count = 2 if self.num_labels == -1 else self.num_labels
+            id2label = {key: f"LABEL_{key}" for key in range(count)}
+        if sorted(id2label) != list(range(len(id2label))) or not id2label:
+            faults.append(
+                f"labels have the ids {sorted(id2label)} (num_labels {self.num_labels!r}), "
+                "expected at least one label and ids 0, 1, 2, ... without a gap"
+            )
+        elif self.num_labels not in (-1, len(id2label)):
+            faults.append(
+                f"num_labels is {self.num_labels!r}, but id2label names {len(id2label)} labels; "
+                "give one of the two or make them agree"
+            )
+        object.__setattr__(self, "num_labels", len(id2label))
+        object.__setattr__(self, "id2label", dict(sorted(id2label.items())))
+        # Several ids may carry one name; the first of them is the name's id.
+        names = {name: key for key, name in reversed(self.id2label.items())}
+        object.__setattr__(self, "label2id", names)
+
+    @property
+    def true_hidden_size(self) -> int:
+        """T, the width inside a layer: the bottleneck's, or H without bottleneck."""
+        return self.intra_bottleneck_size if self.use_bottleneck else self.hidden_size
+
+    @property
+    def attention_head_size(self) -> int:
+        """D = T / A, the width of one attention head."""
+        return self.true_hidden_size // self.num_attention_heads
+
+    @property
+    def shares_key_query_bottleneck(self) -> bool:
+        """Whether a second bottleneck feeds query and key (model.md, decision 10)."""
+        return (
+            self.use_bottleneck
+            and self.key_query_shared_bottleneck
+            and not self.use_bottleneck_attention
+        )
+
+    @property
+    def query_input_size(self) -> int:
+        """Width of what query and key project: H for a bottleneck that nothing shares, else T."""
+        if self.use_bottleneck_attention or self.shares_key_query_bottleneck:
+            return self.true_hidden_size
+        return self.hidden_size
+
+    @property
+    def value_input_size(self) -> int:
+        """Width of what the value projects: T with bottleneck attention, else H."""
+        return self.true_hidden_size if self.use_bottleneck_attention else self.hidden_size
+
+    @property
+    def transforms_embeddings(self) -> bool:
+        """Whether a dense layer maps the (trigram of) word embeddings to H."""
+        return self.trigram_input or self.embedding_size != self.hidden_size
+
+    @property
+    def embedding_input_size(self) -> int:
+        """Width of what `embedding_transformation` reads: 3E with trigram, else E."""
+        return self.embedding_size * (3 if self.trigram_input else 1)
+
+    @property
+    def classifier_dropout_prob(self) -> float:
+        """Dropout before a classifier (model.md, decision 7)."""
+        if self.classifier_dropout is None:
+            return self.hidden_dropout_prob
+        return self.classifier_dropout
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some values changed, checked like any other.
+
+        Raises:
+            ConfigError: a name is no field of the configuration, or a value is invalid.
+        """
+        _reject_unknown(changes)
+        labels = {"num_labels", "id2label", "label2id"}
+        if labels & changes.keys():
+            changes = {"num_labels": -1, "id2label": {}, "label2id": {}} | changes
+        return dataclasses.replace(self, **changes)
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> Self:
+        """A named configuration of the paper, with optional changes.
+
+        Args:
+            name: `default` (transformers' defaults), `opt` (the released MobileBERT), `tiny`
+                (MobileBERT-TINY) or `teacher` (IB-BERT-LARGE). The three differ from `default` as
+                Google's published configuration files do.
+            **changes: fields to set on top.
+
+        Raises:
+            ConfigError: the name is not one of these.
+        """
+        if name not in _PRESETS:
+            raise ConfigError(f"No preset is called {name!r}; expected one of {sorted(_PRESETS)}")
+        _reject_unknown(changes)
+        return cls(**(_PRESETS[name] | changes))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], dialect: Dialect | None = None) -> Self:
+        """Read the values of a JSON file.
+
+        Args:
+            values: the JSON object. Keys that do not concern the model are ignored.
+            dialect: `transformers`, `google`, or None to detect it: a `model_type` means
+                transformers; without one, both readings must give the same configuration.
+
+        Raises:
+            ConfigError: another model's file, an ambiguous file, or invalid values.
+        """
+        model_type = values.get("model_type")
+        if model_type not in (None, "mobilebert"):
+            raise ConfigError(
+                f"The configuration is of model_type {model_type!r}, expected 'mobilebert'; "
+                "this library runs MobileBERT only"
+            )
+        if dialect is None and model_type is None:
+            return cls._from_either_dialect(values)
+        if dialect == "google":
+            return cls._from_google(values)
+        if dialect in (None, "transformers"):
+            return cls._from_transformers(values)
+        raise ConfigError(f"The dialect is {dialect!r}, expected 'transformers' or 'google'")
+
+    @classmethod
+    def _from_either_dialect(cls, values: Mapping[str, Any]) -> Self:
+        readings: dict[str, Self] = {}
+        errors: list[str] = []
+        for name, read in (("transformers", cls._from_transformers), ("google", cls._from_google)):
+            try:
+                readings[name] = read(values)
+            except ConfigError as error:
+                errors.append(f"read as {name}: {error}")
+        first, *others = readings.values() or [None]
+        if first is not None and len(readings) == 2 and others == [first]:
+            return first
+        if not readings:
+            raise_faults(ConfigError, "The configuration is invalid in both dialects", errors)
+        raise ConfigError(
+            "The configuration names no model_type and means different models in the "
+            "transformers and in the Google dialect; add \"model_type\": \"mobilebert\", name the "
+            "file bert_config.json if Google's code wrote it, or pass dialect='transformers' or "
+            "dialect='google'"
+        )
+
+    @classmethod
+    def _from_transformers(cls, values: Mapping[str, Any]) -> Self:
+        faults = [
+            f"{key} is {values[key]!r}, expected {allowed[0]!r}: no MobileBERT has it"
+            for key, allowed in _REQUIRED_SETTINGS.items()
+            if key in values and values[key] not in allowed
+        ]
+        raise_faults(ConfigError, "The configuration is of another model", faults)
+        known = {name: values[name] for name in _field_names() if name in values}
+        if "id2label" in known:  # transformers writes both, and id2label wins there as well
+            known.pop("num_labels", None)
+        known = {name: value for name, value in known.items() if value is not None or name in _NONE}
+        return cls(**_with_activation(known, "transformers"))
+
+    @classmethod
+    def _from_google(cls, values: Mapping[str, Any]) -> Self:
+        if not isinstance(values.get("vocab_size"), int):
+            raise ConfigError(
+                f"vocab_size is {values.get('vocab_size')!r}, expected an integer: "
+                "Google's bert_config.json always gives it"
+            )
+        known = _GOOGLE_DEFAULTS | {
+            name: values[name] for name in _field_names() if name in values
+        }
+        for size in ("embedding_size", "intra_bottleneck_size"):
+            if known[size] is None:
+                known[size] = known["hidden_size"]
+        return cls(**_with_activation(known, "google"))
+
+    @classmethod
+    def from_json_file(cls, path: str | Path, dialect: Dialect | None = None) -> Self:
+        """Read `config.json` or `bert_config.json`; the latter is Google's dialect.
+
+        Raises:
+            ConfigError: the file is absent, no JSON object, or not a MobileBERT's.
+        """
+        path = Path(path)
+        values = read_json_object(path)
+        if dialect is None and path.name == "bert_config.json" and "model_type" not in values:
+            dialect = "google"
+        try:
+            return cls.from_dict(values, dialect)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
+
+    def to_dict(self, dialect: Dialect = "transformers") -> dict[str, Any]:
+        """The JSON object of this configuration in either dialect.
+
+        Raises:
+            ConfigError: Google's dialect cannot express this configuration.
+        """
+        values = dataclasses.asdict(self)
+        if dialect == "google":
+            return _to_google(values)
+        values["model_type"] = "mobilebert"
+        values["id2label"] = {str(key): label for key, label in self.id2label.items()}
+        del values["num_labels"]  # id2label says it; transformers reads and writes it so
+        if self.trigram_padding == "faithful":
+            del values["trigram_padding"]
+        if self.hidden_act == "gelu_tanh":
+            values["hidden_act"] = "gelu_pytorch_tanh"
+        return values
+
+
+_NONE = {"pad_token_id", "classifier_dropout", "problem_type"}  # fields that may be None
+
+
+def _field_names() -> tuple[str, ...]:
+    return tuple(each.name for each in dataclasses.fields(MobileBertConfig))
+
+
+def _reject_unknown(changes: Mapping[str, Any]) -> None:
+    unknown = sorted(changes.keys() - set(_field_names()))
+    if unknown:
+        raise ConfigError(
+            f"No configuration field is called {', '.join(map(repr, unknown))}; "
+            f"expected some of {', '.join(_field_names())}"
+        )
+
+
+def _with_activation(known: dict[str, Any], dialect: Dialect) -> dict[str, Any]:
+    """Translate the activation's name; an unknown one stays and fails the check."""
+    name = known.get("hidden_act", "relu")
+    translated = _ACTIVATION_NAMES[dialect].get(name, name) if isinstance(name, str) else name
+    return known | {"hidden_act": translated}
+
+
+def _to_google(values: dict[str, Any]) -> dict[str, Any]:
+    faults = []
+    if values["hidden_act"] == "gelu":
+        faults.append("hidden_act is 'gelu' (erf form); Google's code has 'relu' and the tanh form")
+    if values["layer_norm_eps"] != 1e-12:
+        faults.append(f"layer_norm_eps is {values['layer_norm_eps']}; Google's code has 1e-12")
+    if values["trigram_padding"] != "faithful":
+        faults.append("trigram_padding is 'masked'; Google's code has no such choice")
+    raise_faults(ConfigError, "Google's dialect cannot express the configuration", faults)
+    if values["hidden_act"] == "gelu_tanh":
+        values["hidden_act"] = "gelu"
+    return {"vocab_size": values["vocab_size"]} | {name: values[name] for name in _GOOGLE_DEFAULTS}
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _size_faults(config: MobileBertConfig) -> list[str]:
+    faults = [
+        f"{name} is {getattr(config, name)!r}, expected an integer of at least 1"
+        for name in _SIZES
+        if not _is_int(getattr(config, name)) or getattr(config, name) < 1
+    ]
+    if faults:
+        return faults
+    if config.true_hidden_size % config.num_attention_heads:
+        name = "intra_bottleneck_size" if config.use_bottleneck else "hidden_size"
+        faults.append(
+            f"{name} is {config.true_hidden_size}, expected a multiple of num_attention_heads "
+            f"({config.num_attention_heads})"
+        )
+    if config.embedding_size > config.hidden_size:
+        faults.append(
+            f"embedding_size is {config.embedding_size}, expected at most hidden_size "
+            f"({config.hidden_size}): the masked-lm head has hidden_size - embedding_size extra rows"
+        )
+    pad = config.pad_token_id
+    if pad is not None and not (_is_int(pad) and 0 <= pad < config.vocab_size):
+        faults.append(f"pad_token_id is {pad!r}, expected None or 0 to {config.vocab_size - 1}")
+    return faults
+
+
+def _choice_faults(config: MobileBertConfig) -> list[str]:
+    choices: list[tuple[str, tuple[str | None, ...]]] = [
+        ("hidden_act", ACTIVATIONS),
+        ("normalization_type", NORMALIZATIONS),
+        ("trigram_padding", TRIGRAM_PADDINGS),
+        ("problem_type", (None, *PROBLEM_TYPES)),
+    ]
+    faults = [
+        f"{name} is {getattr(config, name)!r}, expected one of {list(allowed)}"
+        for name, allowed in choices
+        if getattr(config, name) not in allowed
+    ]
+    faults += [
+        f"{name} is {getattr(config, name)!r}, expected true or false"
+        for name in _FLAGS
+        if not isinstance(getattr(config, name), bool)
+    ]
+    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
+        value = getattr(config, name)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not (name == "classifier_dropout" and value is None) and not (number and 0 <= value < 1):
+            faults.append(f"{name} is {value!r}, expected a probability in [0, 1)")
+    for name in ("initializer_range", "layer_norm_eps"):
+        value = getattr(config, name)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
+            faults.append(f"{name} is {value!r}, expected a positive number")
+    return faults
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """The object in a small JSON file.
+
+    Raises:
+        ConfigError: the file cannot be read or holds no JSON object.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is no valid JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds a {type(values).__name__}, expected a JSON object")
+    return values
