@@ -5,11 +5,12 @@ The fields are those of transformers 4.x. An output also reads as a mapping (`ou
 Absent fields are None. Read next: `losses.py`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any, Generic, TypeVar, overload
 
 ArrayT = TypeVar("ArrayT")
+OutputT = TypeVar("OutputT", bound="Output[Any]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,3 +120,15 @@ class QuestionAnsweringOutput(Output[ArrayT]):
     loss: ArrayT | None = None
     start_logits: ArrayT
     end_logits: ArrayT
+
+
+def map_arrays(output: OutputT, function: Callable[[Any], Any]) -> OutputT:
+    """The same output with `function` applied to every array, e.g. native to NumPy."""
+    values = {}
+    for each in fields(output):
+        value = getattr(output, each.name)
+        if isinstance(value, tuple):
+            values[each.name] = tuple(function(array) for array in value)
+        elif value is not None:
+            values[each.name] = function(value)
+    return type(output)(**values)

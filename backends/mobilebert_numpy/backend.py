@@ -1,0 +1,82 @@
+"""The backend protocol for NumPy."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from mobilebert_numpy.heads import MODELS, NumpyMobileBertPreTrainedModel
+from mobilebert_numpy.params import to_canonical
+
+from mobilebert_core.backend import Feature
+from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.errors import BackendError, ConfigError
+from mobilebert_core.inputs import check_collect, prepare, split_labels
+from mobilebert_core.outputs import Output
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class NumpyBackend:
+    """Inference in float64 and float32, with nothing but NumPy."""
+
+    name = "numpy"
+    features = frozenset(
+        {
+            Feature.FLOAT64,
+            Feature.FLOAT32,
+            Feature.LOSSES,
+            Feature.HIDDEN_STATES,
+            Feature.ATTENTIONS,
+            Feature.INPUTS_EMBEDS,
+            Feature.PREDICTION_POSITIONS,
+        }
+    )
+
+    def build(
+        self,
+        config: MobileBertConfig,
+        head: str,
+        weights: Mapping[str, Array],
+        *,
+        dtype: str = "float32",
+        device: str | None = None,
+    ) -> NumpyMobileBertPreTrainedModel:
+        """A model that owns a copy of the weights; see `mobilebert_core.backend.Backend`."""
+        if device not in (None, "cpu"):
+            raise ConfigError(f"device is {device!r}; the numpy backend runs on 'cpu' only")
+        return MODELS[head](config, weights=weights, dtype=dtype)
+
+    def weights(self, model: NumpyMobileBertPreTrainedModel) -> dict[str, Array]:
+        """The canonical weights."""
+        return to_canonical(model.parameters)
+
+    def run(
+        self,
+        model: NumpyMobileBertPreTrainedModel,
+        batch: Mapping[str, Any],
+        *,
+        labels: Any = None,
+        collect: Iterable[str] = (),
+    ) -> Output[Array]:
+        """One call: NumPy in, NumPy out."""
+        names = check_collect(collect)
+        given = split_labels(model.head, labels)
+        checked, targets = prepare(model.config, model.head, batch, given)
+        output: Output[Array] = model.compute(checked, targets, names)
+        return output
+
+    def loss_and_gradients(
+        self, model: NumpyMobileBertPreTrainedModel, batch: Mapping[str, Any], labels: Any
+    ) -> tuple[float, dict[str, Array]]:
+        """NumPy has no automatic differentiation.
+
+        Raises:
+            BackendError: always; the backend does not claim `Feature.GRADIENTS`.
+        """
+        raise BackendError(
+            "The numpy backend computes no gradients; load the model with backend='torch'"
+        )
+
+    def tensor(self, array: Array) -> Array:
+        """The array itself."""
+        return array

@@ -1,0 +1,119 @@
+"""The backend protocol for PyTorch."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from mobilebert_torch.heads import MODELS, MobileBertPreTrainedModel
+from mobilebert_torch.params import owned_parameters, to_array, to_tensor
+from torch import Tensor
+
+from mobilebert_core.backend import Feature
+from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.errors import ConfigError, InputError
+from mobilebert_core.inputs import check_collect, prepare, split_labels
+from mobilebert_core.outputs import Output, map_arrays
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class TorchBackend:
+    """Training and inference on CPU and CUDA in float64, float32 and bfloat16."""
+
+    name = "torch"
+    features = frozenset(
+        {
+            Feature.FLOAT64,
+            Feature.FLOAT32,
+            Feature.BFLOAT16,
+            Feature.LOSSES,
+            Feature.GRADIENTS,
+            Feature.HIDDEN_STATES,
+            Feature.ATTENTIONS,
+            Feature.INPUTS_EMBEDS,
+            Feature.PREDICTION_POSITIONS,
+        }
+    )
+
+    def build(
+        self,
+        config: MobileBertConfig,
+        head: str,
+        weights: Mapping[str, Array],
+        *,
+        dtype: str = "float32",
+        device: str | None = None,
+    ) -> MobileBertPreTrainedModel:
+        """A module in evaluation mode; see `mobilebert_core.backend.Backend`."""
+        try:
+            target = None if device is None else torch.device(device)
+            torch.empty(0, device=target)
+        except (RuntimeError, AssertionError) as error:
+            raise ConfigError(f"device is {device!r}, which torch does not offer: {error}") from error
+        return MODELS[head](config, weights=weights, dtype=dtype, device=target).eval()
+
+    def weights(self, model: MobileBertPreTrainedModel) -> dict[str, Array]:
+        """The canonical weights; a tied pair once, under its owner's name."""
+        owned = owned_parameters(model, model.config, model.head)
+        return {name: to_array(parameter) for name, parameter in owned.items()}
+
+    def run(
+        self,
+        model: MobileBertPreTrainedModel,
+        batch: Mapping[str, Any],
+        *,
+        labels: Any = None,
+        collect: Iterable[str] = (),
+    ) -> Output[Array]:
+        """One call in evaluation mode: NumPy in, NumPy out."""
+        with torch.no_grad():
+            return map_arrays(self._call(model, batch, labels, check_collect(collect)), to_array)
+
+    def loss_and_gradients(
+        self, model: MobileBertPreTrainedModel, batch: Mapping[str, Any], labels: Any
+    ) -> tuple[float, dict[str, Array]]:
+        """The loss in evaluation mode and its gradient for every canonical weight.
+
+        Raises:
+            InputError: the head has no loss, or labels are missing.
+        """
+        given = split_labels(model.head, labels)
+        if not given:
+            raise InputError(
+                f"The {model.head} model gives no loss: labels are {labels!r}; gradients need them"
+            )
+        owned = owned_parameters(model, model.config, model.head)
+        with torch.enable_grad():
+            loss = self._call(model, batch, given, ()).loss
+            gradients = torch.autograd.grad(
+                loss, list(owned.values()), allow_unused=True, materialize_grads=True
+            )
+        arrays = (to_array(gradient) for gradient in gradients)
+        return float(loss), dict(zip(owned, arrays, strict=True))
+
+    def tensor(self, array: Array) -> Tensor:
+        """A tensor on torch's default device."""
+        return to_tensor(array).to(torch.get_default_device())
+
+    def _call(
+        self,
+        model: MobileBertPreTrainedModel,
+        batch: Mapping[str, Any],
+        labels: Any,
+        collect: tuple[str, ...],
+    ) -> Any:
+        """Check in NumPy, then call the module without dropout."""
+        given = split_labels(model.head, labels)
+        prepare(model.config, model.head, batch, given)
+        training = model.training
+        model.eval()
+        try:
+            return model(
+                **batch,
+                **given,
+                output_hidden_states="hidden_states" in collect,
+                output_attentions="attentions" in collect,
+            )
+        finally:
+            model.train(training)

@@ -1,0 +1,99 @@
+"""MobileBERT for NumPy, PyTorch, TensorFlow and JAX behind one specification.
+
+    model = mobilebert.load("path/or/hub-id", head="question-answering", backend="torch")
+    tokenizer = mobilebert.load_tokenizer("path/or/hub-id")
+    output = model(**tokenizer("Who wrote it?", "Ada wrote it.", return_tensors="pt"))
+
+Everything here is imported when it is first used, and a framework only when its backend is asked
+for. `mobilebert.backends()` tells what is installed. The code is in `mobilebert_core`.
+"""
+
+import importlib
+import importlib.metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mobilebert_core.backend import BackendInfo, Feature
+    from mobilebert_core.config import MobileBertConfig
+    from mobilebert_core.config import MobileBertConfig as Config
+    from mobilebert_core.errors import (
+        BackendError,
+        BrokenBackendError,
+        CheckpointError,
+        ConfigError,
+        DuplicateBackendError,
+        InputError,
+        MissingDependencyError,
+        MobileBertError,
+        MobileBertWarning,
+        TokenizerError,
+        UnknownBackendError,
+    )
+    from mobilebert_core.heads import HEADS
+    from mobilebert_core.loading import create, load, resize_token_embeddings, save
+    from mobilebert_core.registry import backends, register_backend
+    from mobilebert_core.registry import get as get_backend
+    from mobilebert_core.tokenization import (
+        MobileBertTokenizer,
+        MobileBertTokenizerFast,
+        load_tokenizer,
+    )
+
+# Public name -> module and name there.
+_EXPORTS = {
+    "load": "loading:load",
+    "create": "loading:create",
+    "save": "loading:save",
+    "resize_token_embeddings": "loading:resize_token_embeddings",
+    "load_tokenizer": "tokenization:load_tokenizer",
+    "MobileBertTokenizer": "tokenization:MobileBertTokenizer",
+    "MobileBertTokenizerFast": "tokenization:MobileBertTokenizerFast",
+    "Config": "config:MobileBertConfig",
+    "MobileBertConfig": "config:MobileBertConfig",
+    "HEADS": "heads:HEADS",
+    "backends": "registry:backends",
+    "get_backend": "registry:get",
+    "register_backend": "registry:register_backend",
+    "BackendInfo": "backend:BackendInfo",
+    "Feature": "backend:Feature",
+    "MobileBertError": "errors:MobileBertError",
+    "ConfigError": "errors:ConfigError",
+    "CheckpointError": "errors:CheckpointError",
+    "InputError": "errors:InputError",
+    "TokenizerError": "errors:TokenizerError",
+    "BackendError": "errors:BackendError",
+    "UnknownBackendError": "errors:UnknownBackendError",
+    "MissingDependencyError": "errors:MissingDependencyError",
+    "BrokenBackendError": "errors:BrokenBackendError",
+    "DuplicateBackendError": "errors:DuplicateBackendError",
+    "MobileBertWarning": "errors:MobileBertWarning",
+}
+
+__all__ = [  # noqa: PLE0604 - computed from the table, so that the two cannot differ
+    "__version__",
+    *_EXPORTS,
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use: an export, a model class, or the version."""
+    if name == "__version__":
+        value: Any = importlib.metadata.version("mobilebert")
+    elif name in _EXPORTS:
+        module, _, attribute = _EXPORTS[name].partition(":")
+        value = getattr(importlib.import_module(f"mobilebert_core.{module}"), attribute)
+    elif "MobileBert" in name:
+        from mobilebert_core.registry import model_class
+
+        value = model_class(name)
+    else:
+        raise AttributeError(f"module 'mobilebert' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The exports and the model classes of the backends at hand."""
+    from mobilebert_core.registry import model_class_names
+
+    return sorted({*__all__, *model_class_names()})

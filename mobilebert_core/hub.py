@@ -1,0 +1,65 @@
+"""Turns what users name into a local folder; the only module that may use the network."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from mobilebert_core.errors import CheckpointError, MissingDependencyError
+
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+CONFIG_PATTERNS = ("config.json", "bert_config.json")
+WEIGHT_PATTERNS = ("*.safetensors", "*.safetensors.index.json")
+PICKLE_PATTERNS = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
+TOKENIZER_PATTERNS = (
+    "vocab.txt",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+
+
+def resolve(
+    source: str | Path, patterns: Sequence[str], *, revision: str | None = None
+) -> Path:
+    """The local path of a folder, a file, or the downloaded files of a hub id.
+
+    Args:
+        source: a path that exists, or a hub id such as `google/mobilebert-uncased`.
+        patterns: names of the files that are wanted from the hub.
+        revision: branch, tag or commit on the hub.
+
+    Raises:
+        CheckpointError: neither a path nor an id, or the hub does not deliver it.
+        MissingDependencyError: the source is an id and huggingface_hub is not installed.
+    """
+    path = Path(source).expanduser()
+    if path.exists():
+        return path
+    if isinstance(source, Path) or not _HUB_ID.fullmatch(source) or source in (".", ".."):
+        raise CheckpointError(f"{source} does not exist; give a folder, a file or a hub id")
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{source!r} is no local folder, and hub ids need huggingface_hub; "
+            'type: pip install "mobilebert[hub]"'
+        ) from error
+    try:
+        folder = snapshot_download(source, revision=revision, allow_patterns=list(patterns))
+    except Exception as error:
+        raise CheckpointError(
+            f"{source!r} is no local folder, and the hub did not deliver it: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    return Path(folder)
+
+
+def resolve_checkpoint(source: str | Path, *, revision: str | None = None) -> Path:
+    """`resolve` for a model: pickles are downloaded only where there are no safetensors."""
+    path = resolve(source, CONFIG_PATTERNS + WEIGHT_PATTERNS, revision=revision)
+    local = Path(source).expanduser().exists()
+    if local or path.is_file() or any(path.glob("*.safetensors")):
+        return path
+    return resolve(source, CONFIG_PATTERNS + PICKLE_PATTERNS, revision=revision)

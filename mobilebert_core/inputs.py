@@ -1,0 +1,369 @@
+"""Model inputs and labels, checked once, the same for every backend.
+
+`check` looks at NumPy views of what the caller gave and raises one `InputError` with all faults;
+no framework has seen the values by then. `prepare` does that and fills in the defaults, for
+backends that compute on NumPy arrays. Read next: `losses.py`.
+
+B batch  C choices  S sequence  P prediction positions  E embedding  A heads
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.errors import InputError, raise_faults
+from mobilebert_core.heads import HEADS, Head, get_head
+
+INPUT_NAMES = (
+    "input_ids",
+    "attention_mask",
+    "token_type_ids",
+    "position_ids",
+    "inputs_embeds",
+    "prediction_positions",
+)
+LABEL_NAMES = ("labels", "next_sentence_label", "start_positions", "end_positions")
+COLLECTABLE = ("hidden_states", "attentions")
+IGNORED_LABEL = -100
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Checked inputs as NumPy arrays, defaults filled in.
+
+    Attributes:
+        input_ids: (B, S) or (B, C, S) int64, or None when `inputs_embeds` is given.
+        inputs_embeds: (B, S, E) or (B, C, S, E): replaces the word embeddings; or None.
+        attention_mask: bool, True where attended: (B, S), (B, C, S) or broadcastable to
+            (B, A, S, S); None attends everywhere.
+        token_type_ids: int64, zeros by default.
+        position_ids: int64, 0, 1, 2, ... by default.
+        prediction_positions: (B, P) int64 or None: where the masked-lm head computes logits.
+    """
+
+    input_ids: Array | None
+    inputs_embeds: Array | None
+    attention_mask: Array | None
+    token_type_ids: Array
+    position_ids: Array
+    prediction_positions: Array | None
+
+
+def as_array(name: str, value: Any) -> Array:
+    """A NumPy view or copy of an array, tensor or nested list; a flat list of ids is one text.
+
+    Raises:
+        InputError: the value is ragged or no array of numbers.
+    """
+    try:
+        array = np.asarray(value)
+    except Exception as error:
+        raise InputError(_unreadable(name, value)) from error
+    if array.dtype.kind not in "biuf":
+        raise InputError(_unreadable(name, value))
+    text_level = name in ("input_ids", "attention_mask", "token_type_ids", "position_ids")
+    if isinstance(value, list | tuple) and array.ndim == 1 and text_level and array.size:
+        return array[None]
+    return array
+
+
+def _unreadable(name: str, value: Any) -> str:
+    return (
+        f"{name} is a {type(value).__name__} that makes no rectangular array of numbers; pass an "
+        "array or equally long lists (tokenizer(..., padding=True) makes them so)"
+    )
+
+
+def is_regression(config: MobileBertConfig) -> bool:
+    """Whether sequence classification predicts numbers, when nothing but the config is known."""
+    if config.problem_type is None:
+        return config.num_labels == 1
+    return config.problem_type == "regression"
+
+
+def infer_problem_type(config: MobileBertConfig, *, integer_labels: bool) -> str:
+    """The loss of a sequence classification call; never written into the config.
+
+    Args:
+        config: a `problem_type` there decides.
+        integer_labels: whether the labels of this call have an integer dtype.
+    """
+    if config.problem_type is not None:
+        return config.problem_type
+    if config.num_labels == 1:
+        return "regression"
+    return "single_label_classification" if integer_labels else "multi_label_classification"
+
+
+def split_labels(head: str, labels: Any) -> dict[str, Any]:
+    """Labels as a mapping by keyword; a bare array is the label of a head that has only one.
+
+    Raises:
+        InputError: a name is no label of this head, or one of several is missing.
+    """
+    names = get_head(head).labels
+    if labels is None:
+        return {}
+    if not isinstance(labels, Mapping):
+        if len(names) != 1:
+            raise InputError(
+                f"Labels of the head {head!r} are a {type(labels).__name__}, expected "
+                + (f"a mapping with {' and '.join(names)}" if names else "none: it has no loss")
+            )
+        return {names[0]: labels}
+    unknown = [str(name) for name in labels if name not in names]
+    missing = [name for name in names if labels.get(name) is None]
+    faults = [f"{name!r} is no label of it; it has {list(names)}" for name in unknown]
+    faults += [f"{name!r} is missing; the loss needs all of {list(names)}" for name in missing]
+    raise_faults(InputError, f"Labels do not fit the head {head!r}", faults)
+    return dict(labels)
+
+
+def check(
+    config: MobileBertConfig, head: str, inputs: Mapping[str, Any], labels: Mapping[str, Any]
+) -> None:
+    """Check inputs and labels of one call.
+
+    Args:
+        config: the configuration of the model.
+        head: name of its head.
+        inputs: by keyword of `INPUT_NAMES`; None means not given. Integers as NumPy arrays; of
+            `inputs_embeds` only `shape` and `dtype` are looked at.
+        labels: by keyword of `LABEL_NAMES`, as NumPy arrays; None means not given.
+
+    Raises:
+        InputError: lists everything that is wrong.
+    """
+    checker = _Checker(config, get_head(head), inputs, labels)
+    raise_faults(InputError, f"The inputs do not fit the {head} model", checker.faults())
+
+
+def check_collect(collect: Iterable[str]) -> tuple[str, ...]:
+    """The names of additional outputs, checked.
+
+    Raises:
+        InputError: a name is not one of `COLLECTABLE`.
+    """
+    names = (collect,) if isinstance(collect, str) else tuple(collect)
+    unknown = [name for name in names if name not in COLLECTABLE]
+    if unknown:
+        raise InputError(f"collect has {unknown}, expected some of {list(COLLECTABLE)}")
+    return names
+
+
+def prepare(
+    config: MobileBertConfig, head: str, inputs: Mapping[str, Any], labels: Mapping[str, Any]
+) -> tuple[Batch, dict[str, Array]]:
+    """Check a call and turn it into NumPy arrays with all defaults filled in.
+
+    Args:
+        config: the configuration of the model.
+        head: name of its head.
+        inputs: a tokenizer's result or any mapping of arrays or nested lists.
+        labels: by label name; None means not given.
+
+    Raises:
+        InputError: lists everything that is wrong.
+    """
+    unknown = [str(name) for name in inputs if name not in INPUT_NAMES]
+    faults = [f"{name!r} is no input; known are {list(INPUT_NAMES)}" for name in unknown]
+    raise_faults(InputError, f"The inputs do not fit the {head} model", faults)
+    arrays = {name: as_array(name, each) for name, each in inputs.items() if each is not None}
+    targets = {name: as_array(name, each) for name, each in labels.items() if each is not None}
+    check(config, head, arrays, targets)
+    ids, embeds = arrays.get("input_ids"), arrays.get("inputs_embeds")
+    shape = ids.shape if ids is not None else arrays["inputs_embeds"].shape[:-1]
+    mask = arrays.get("attention_mask")
+    token_types = arrays.get("token_type_ids", np.zeros(shape, np.int64))
+    positions = arrays.get("position_ids", np.arange(shape[-1], dtype=np.int64))
+    chosen = arrays.get("prediction_positions")
+    batch = Batch(
+        input_ids=None if ids is None else ids.astype(np.int64),
+        inputs_embeds=embeds,
+        attention_mask=None if mask is None else mask.astype(bool),
+        token_type_ids=token_types.astype(np.int64),
+        position_ids=np.broadcast_to(positions.astype(np.int64), shape),
+        prediction_positions=None if chosen is None else chosen.astype(np.int64),
+    )
+    return batch, targets
+
+
+class _Checker:
+    """Collects the faults of one call."""
+
+    def __init__(
+        self,
+        config: MobileBertConfig,
+        head: Head,
+        inputs: Mapping[str, Any],
+        labels: Mapping[str, Any],
+    ) -> None:
+        self.config = config
+        self.head = head
+        self.inputs = {name: value for name, value in inputs.items() if value is not None}
+        self.labels = {name: value for name, value in labels.items() if value is not None}
+        self.axes = "(batch, choices, sequence)" if head.choices else "(batch, sequence)"
+
+    def faults(self) -> list[str]:
+        """All faults; the later checks need the shape that the first one establishes."""
+        shape, faults = self._text_shape()
+        if faults:
+            return faults
+        return [
+            *self._mask_faults(shape),
+            *self._id_faults("token_type_ids", [shape], self.config.type_vocab_size),
+            *self._id_faults(
+                "position_ids",
+                [shape, (1,) * (len(shape) - 1) + shape[-1:]],
+                self.config.max_position_embeddings,
+            ),
+            *self._position_faults(shape),
+            *self._label_faults(shape),
+        ]
+
+    def _text_shape(self) -> tuple[tuple[int, ...], list[str]]:
+        """(B, S) or (B, C, S), and what is wrong with it."""
+        given = [name for name in ("input_ids", "inputs_embeds") if name in self.inputs]
+        if len(given) != 1:
+            what = "both" if given else "neither"
+            return (), [f"{what} of input_ids and inputs_embeds given, expected exactly one"]
+        value = self.inputs[given[0]]
+        shape = tuple(value.shape)
+        rank = 3 if self.head.choices else 2
+        if given[0] == "inputs_embeds":
+            size = self.config.embedding_size
+            if len(shape) != rank + 1 or shape[-1] != size or "float" not in str(value.dtype):
+                return (), [
+                    f"inputs_embeds is {value.dtype} of shape {shape}, expected floating point of "
+                    f"shape {self.axes[:-1]}, {size})"
+                ]
+            shape = shape[:-1]
+        elif len(shape) != rank:
+            return (), [f"input_ids has shape {shape}, expected {self.axes}"]
+        if 0 in shape:
+            return (), [f"the batch is empty: shape {shape}, expected at least one token"]
+        faults = self._id_faults("input_ids", [shape], self.config.vocab_size)
+        if shape[-1] > self.config.max_position_embeddings:
+            faults.append(
+                f"the sequence has {shape[-1]} tokens, expected at most "
+                f"{self.config.max_position_embeddings} (max_position_embeddings); truncate it: "
+                "tokenizer(..., truncation=True)"
+            )
+        return shape, faults
+
+    def _id_faults(self, name: str, shapes: list[tuple[int, ...]], limit: int) -> list[str]:
+        value = self.inputs.get(name)
+        if value is None:
+            return []
+        if value.dtype.kind not in "iu":
+            return [f"{name} has dtype {value.dtype}, expected integers"]
+        if tuple(value.shape) not in shapes:
+            return [f"{name} has shape {tuple(value.shape)}, expected {shapes[0]}"]
+        return _range_faults(name, value, 0, limit - 1)
+
+    def _mask_faults(self, shape: tuple[int, ...]) -> list[str]:
+        mask = self.inputs.get("attention_mask")
+        if mask is None:
+            return []
+        given = tuple(mask.shape)
+        expected = str(shape)
+        fits = given == shape
+        if not self.head.choices:
+            full = (shape[0], self.config.num_attention_heads, shape[1], shape[1])
+            expected += f" or broadcastable to {full}"
+            broadcasts = len(given) == 4 and all(
+                have in (1, want) for have, want in zip(given, full, strict=True)
+            )
+            if broadcasts and self.config.trigram_padding == "masked":
+                return [
+                    f"attention_mask has shape {given}, but trigram_padding='masked' needs "
+                    f"{shape}: it must know which tokens are padding"
+                ]
+            fits = fits or broadcasts
+        if not fits:
+            return [f"attention_mask has shape {given}, expected {expected}"]
+        if mask.dtype.kind != "b" and not ((mask == 0) | (mask == 1)).all():
+            return ["attention_mask has values other than 0 (ignore) and 1 (attend)"]
+        return []
+
+    def _position_faults(self, shape: tuple[int, ...]) -> list[str]:
+        positions = self.inputs.get("prediction_positions")
+        if positions is None:
+            return []
+        if not self.head.positions:
+            usable = [head.name for head in HEADS.values() if head.positions]
+            return [f"prediction_positions given, but only {' and '.join(usable)} can use them"]
+        given = tuple(positions.shape)
+        if positions.dtype.kind not in "iu" or len(given) != 2 or given[0] != shape[0]:
+            return [
+                f"prediction_positions is {positions.dtype} of shape {given}, expected integers "
+                f"of shape ({shape[0]}, positions)"
+            ]
+        if given[1] == 0:
+            return ["prediction_positions is empty, expected at least one position per row"]
+        return _range_faults("prediction_positions", positions, 0, shape[1] - 1)
+
+    def _label_faults(self, shape: tuple[int, ...]) -> list[str]:
+        faults = []
+        for name, value in self.labels.items():
+            if name not in self.head.labels:
+                known = f"; it has {list(self.head.labels)}" if self.head.labels else ""
+                faults.append(f"{name} is no label of this head{known}")
+            elif self.head.name == "sequence-classification":
+                faults += self._classification_faults(value, shape)
+            else:
+                faults += self._class_faults(name, value, *self._label_rule(name, shape))
+        return faults
+
+    def _label_rule(self, name: str, shape: tuple[int, ...]) -> tuple[tuple[int, ...], int | None]:
+        """Expected shape and number of classes; None classes: positions, clamped by the loss."""
+        rows = shape[:1]
+        if self.head.name == "question-answering":
+            return rows, None
+        if self.head.name == "multiple-choice":
+            return rows, shape[1]
+        if self.head.name == "token-classification":
+            return shape, self.config.num_labels
+        if name == "next_sentence_label" or self.head.name == "next-sentence-prediction":
+            return rows, 2
+        chosen = self.inputs.get("prediction_positions")
+        tokens = shape if chosen is None else tuple(chosen.shape)
+        return tokens, self.config.vocab_size
+
+    def _class_faults(
+        self, name: str, value: Any, shape: tuple[int, ...], classes: int | None
+    ) -> list[str]:
+        if value.dtype.kind not in "iu":
+            return [f"{name} has dtype {value.dtype}, expected integers"]
+        # A column (B, 1) is a common way to write one label a row.
+        if tuple(value.shape) not in (shape, (*shape, 1) if len(shape) == 1 else shape):
+            return [f"{name} has shape {tuple(value.shape)}, expected {shape}"]
+        if classes is None:
+            return []
+        return _range_faults(name, value[value != IGNORED_LABEL], 0, classes - 1, " or -100")
+
+    def _classification_faults(self, value: Any, shape: tuple[int, ...]) -> list[str]:
+        count, given = self.config.num_labels, tuple(value.shape)
+        kind = infer_problem_type(self.config, integer_labels=value.dtype.kind in "iub")
+        if kind == "single_label_classification":
+            return self._class_faults("labels", value, shape[:1], count)
+        expected = [(shape[0], count)]
+        if kind == "regression" and count == 1:
+            expected.insert(0, (shape[0],))
+        if given not in expected:
+            return [f"labels has shape {given}, expected {expected[0]} for {kind}"]
+        return []
+
+
+def _range_faults(name: str, value: Any, low: int, high: int, also: str = "") -> list[str]:
+    if not value.size:
+        return []
+    smallest, largest = int(value.min()), int(value.max())
+    if smallest >= low and largest <= high:
+        return []
+    return [f"{name} has values from {smallest} to {largest}, expected {low} to {high}{also}"]

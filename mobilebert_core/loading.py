@@ -1,0 +1,336 @@
+"""Loads, makes and saves models: checkpoint, schema and backend joined in one place.
+
+    source -> hub.resolve -> checkpoints.open_checkpoint -> fit_weights -> Backend.build -> model
+
+`mobilebert.load`, `create`, `save` and every `from_pretrained` are these functions.
+"""
+
+import logging
+import math
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mobilebert_core import hub, registry, schema
+from mobilebert_core.backend import DTYPES, Backend, Feature, Model, check_dtype
+from mobilebert_core.checkpoints import Checkpoint, open_checkpoint, save_checkpoint
+from mobilebert_core.config import Dialect, MobileBertConfig
+from mobilebert_core.errors import (
+    CheckpointError,
+    ConfigError,
+    MobileBertWarning,
+)
+from mobilebert_core.heads import HEADS, get_head
+from mobilebert_core.initialization import initial_tensor, initial_weights
+from mobilebert_core.resizing import resize_token_embeddings as resize_weights
+from mobilebert_core.schema import TensorSpec
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+logger = logging.getLogger("mobilebert")
+
+_ENCODER_PARTS = ("embeddings", "encoder")
+
+
+def load(
+    source: str | Path,
+    head: str | None = None,
+    backend: str | None = None,
+    *,
+    dtype: str | None = None,
+    device: str | None = None,
+    seed: int = 0,
+    ignore_mismatched_sizes: bool = False,
+    dialect: Dialect | None = None,
+    format: str | None = None,
+    revision: str | None = None,
+    **config_changes: Any,
+) -> Any:
+    """A native model with the weights of a checkpoint, in evaluation mode.
+
+    Args:
+        source: a folder, a weights file or a hub id.
+        head: one of `mobilebert.HEADS`; None takes the checkpoint's own.
+        backend: `numpy`, `torch` or any other of `mobilebert.backends()`; None takes the first
+            installed of torch, tf, jax, numpy.
+        dtype: `float64`, `float32` or `bfloat16`; None keeps the checkpoint's where the backend
+            computes in it, and takes float32 otherwise.
+        device: a device of the framework, e.g. `cuda`; None is the framework's default.
+        seed: of fresh head weights, when the checkpoint was made for another head.
+        ignore_mismatched_sizes: allow fresh weights for a head whose number of labels differs.
+        dialect: forces how config.json is read, `transformers` or `google`.
+        format: forces one of several checkpoint formats in the folder.
+        revision: branch, tag or commit of a hub id.
+        **config_changes: configuration fields to change, e.g. `num_labels=3`.
+
+    Returns:
+        A `torch.nn.Module`, or whatever is native to the backend. Called, it returns the head's
+        output dataclass.
+
+    Raises:
+        CheckpointError: the source is absent, damaged or does not fit.
+        ConfigError: an invalid configuration, head or dtype.
+        BackendError: the backend cannot be used; the class says why.
+    """
+    chosen = registry.get(backend)
+    checkpoint = open_checkpoint(
+        hub.resolve_checkpoint(source, revision=revision), dialect=dialect, format=format
+    )
+    head = head or checkpoint.head or _infer_head(checkpoint)
+    config = checkpoint.config.replace(**config_changes)
+    if dtype is None:
+        dtype = _own_dtype(checkpoint, chosen)
+    dtype = check_dtype(chosen, dtype)
+    weights = fit_weights(
+        checkpoint, config, head, seed=seed, ignore_mismatched_sizes=ignore_mismatched_sizes
+    )
+    return chosen.build(config, head, weights, dtype=dtype, device=device)
+
+
+def create(
+    config: MobileBertConfig | None = None,
+    head: str = "base",
+    backend: str | None = None,
+    *,
+    seed: int = 0,
+    dtype: str = "float32",
+    device: str | None = None,
+) -> Any:
+    """A native model with fresh weights: the same numbers in every backend.
+
+    Args:
+        config: None takes the default configuration, 24 layers.
+        head: one of `mobilebert.HEADS`.
+        backend: see `load`.
+        seed: any integer; every value is a function of seed, tensor name and index.
+        dtype: see `load`; values are made in float32 and then converted.
+        device: see `load`.
+
+    Raises:
+        ConfigError: an invalid head, dtype or seed.
+        BackendError: the backend cannot be used.
+    """
+    chosen = registry.get(backend)
+    config = config or MobileBertConfig()
+    name = check_dtype(chosen, dtype)
+    weights = initial_weights(config, get_head(head).name, seed)
+    return chosen.build(config, head, weights, dtype=name, device=device)
+
+
+def save(
+    model: Any,
+    folder: str | Path,
+    *,
+    tokenizer: Any = None,
+    max_shard_size: int | None = None,
+) -> Path:
+    """Write `config.json`, `model.safetensors` and, when given, the tokenizer's files.
+
+    The folder appears whole or not at all; an interrupted save leaves what was there before.
+
+    Args:
+        model: a model of any backend.
+        folder: where to; made when absent.
+        tokenizer: a tokenizer of this library or of transformers, saved beside the model.
+        max_shard_size: bytes a weights file may hold before the next one starts.
+
+    Raises:
+        CheckpointError: the folder cannot be written.
+        ConfigError: the object is no model of this library.
+    """
+    config, head = _own_model(model).config, _own_model(model).head
+    return save_checkpoint(
+        folder,
+        config,
+        registry.get(model.backend_name).weights(model),
+        head,
+        max_shard_size=max_shard_size,
+        extra_files=None if tokenizer is None else tokenizer.save_pretrained,
+    )
+
+
+def resize_token_embeddings(model: Any, vocab_size: int, *, seed: int = 0) -> Any:
+    """A new model of the same kind for a vocabulary of another size.
+
+    Kept tokens keep their values; new rows depend on seed and token id alone.
+
+    Raises:
+        ConfigError: the size is invalid, or the object is no model of this library.
+    """
+    own = _own_model(model)
+    backend = registry.get(own.backend_name)
+    config, weights = resize_weights(own.config, backend.weights(model), vocab_size, seed=seed)
+    dtype = str(weights[schema.WORD_EMBEDDINGS].dtype)
+    return backend.build(config, own.head, weights, dtype=dtype, device=None)
+
+
+def _own_model(model: Any) -> Model:
+    if not isinstance(model, Model):
+        raise ConfigError(
+            f"A {type(model).__name__} is no model of this library; expected what "
+            "mobilebert.load or mobilebert.create returns"
+        )
+    return model
+
+
+def _infer_head(checkpoint: Checkpoint) -> str:
+    """The head whose tensors are exactly those of a checkpoint that does not name one."""
+    names = set(checkpoint.weights)
+    fitting = [
+        head
+        for head in HEADS
+        if names == set(schema.owned_tensors(checkpoint.config, head))
+        or (head == "base" and names == _base_without_pooler(checkpoint.config))
+    ]
+    if len(fitting) == 1:
+        return fitting[0]
+    found = f"its tensors fit {', '.join(fitting)}" if fitting else "its tensors fit no head alone"
+    raise CheckpointError(
+        f"{checkpoint.path} does not say which head it has, and {found}; pass head=, one of "
+        f"{', '.join(HEADS)}"
+    )
+
+
+def _base_without_pooler(config: MobileBertConfig) -> set[str]:
+    return set(schema.owned_tensors(config, "base", add_pooling_layer=False))
+
+
+def _own_dtype(checkpoint: Checkpoint, backend: Backend) -> str:
+    """The dtype of the weights, where the backend computes in it; float32 otherwise."""
+    found = {str(checkpoint.weights.dtype(name)) for name in checkpoint.weights}
+    if len(found) == 1:
+        (dtype,) = found
+        if dtype in DTYPES and Feature(dtype) in backend.features:
+            return dtype
+    return "float32"
+
+
+def fit_weights(
+    checkpoint: Checkpoint,
+    config: MobileBertConfig,
+    head: str,
+    *,
+    seed: int = 0,
+    ignore_mismatched_sizes: bool = False,
+) -> Mapping[str, Array]:
+    """The canonical weights of `head` from a checkpoint, read lazily.
+
+    A checkpoint of the same head must fit exactly. One of another head lends its encoder and
+    whatever parts it shares; missing head tensors are made from the seed, with a warning.
+
+    Args:
+        checkpoint: an open checkpoint.
+        config: the configuration of the model to build.
+        head: the head to build.
+        seed: of fresh head weights.
+        ignore_mismatched_sizes: replace head tensors of another shape by fresh ones.
+
+    Raises:
+        CheckpointError: lists every tensor that is missing or has another shape.
+    """
+    store = checkpoint.weights
+    pooled = head != "base" or checkpoint.head not in (None, "base") or _has_pooler(store)
+    specs = schema.owned_tensors(config, head, add_pooling_layer=pooled)
+    fresh = _fresh_names(checkpoint, specs, head, ignore_mismatched_sizes)
+    shapes = {name: store.shape(name) for name in store if name in specs and name not in fresh}
+    expected = {name: spec for name, spec in specs.items() if name not in fresh}
+    try:
+        schema.validate(expected, shapes, str(checkpoint.path))
+    except CheckpointError as error:
+        if not _mismatched(store, specs):
+            raise
+        raise CheckpointError(
+            f"{error}\nA head for another number of labels: pass ignore_mismatched_sizes=True "
+            "to give it fresh weights"
+        ) from error
+    dropped = sorted(name for name in store if name not in specs)
+    if dropped:
+        logger.info("%s: the %s model leaves out %s", checkpoint.path, head, ", ".join(dropped))
+    if fresh:
+        warnings.warn(
+            f"{checkpoint.path} holds no weights that fit {', '.join(sorted(fresh))} of the {head} "
+            f"head; they are fresh (seed {seed}): train the model before you use it",
+            MobileBertWarning,
+            stacklevel=3,
+        )
+    return _FittedWeights(checkpoint, config, specs, frozenset(fresh), seed)
+
+
+def _has_pooler(store: Mapping[str, Array]) -> bool:
+    return f"{schema.PREFIX}pooler.dense.weight" in store
+
+
+def _mismatched(
+    store: Any, specs: Mapping[str, TensorSpec]
+) -> list[str]:
+    """Head tensors that are there in another shape."""
+    return [
+        name
+        for name, spec in specs.items()
+        if spec.part not in _ENCODER_PARTS and name in store and store.shape(name) != spec.shape
+    ]
+
+
+def _fresh_names(
+    checkpoint: Checkpoint,
+    specs: Mapping[str, TensorSpec],
+    head: str,
+    ignore_mismatched_sizes: bool,
+) -> set[str]:
+    """Head tensors that the checkpoint cannot lend."""
+    other_head = checkpoint.head != head
+    fresh: set[str] = set()
+    if other_head:
+        fresh |= {
+            name
+            for name, spec in specs.items()
+            if spec.part not in _ENCODER_PARTS and name not in checkpoint.weights
+        }
+    same_kind = {checkpoint.head, head} <= {"sequence-classification", "token-classification"}
+    if ignore_mismatched_sizes or (other_head and not same_kind):
+        fresh |= set(_mismatched(checkpoint.weights, specs))
+    # A bias that happens to fit is of no use without its kernel.
+    parts = {specs[name].part for name in fresh if specs[name].part in ("classifier",)}
+    return fresh | {name for name, spec in specs.items() if spec.part in parts}
+
+
+class _FittedWeights(Mapping[str, Array]):
+    """Weights of a checkpoint, with fresh ones where it has none; nothing is kept in memory."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        config: MobileBertConfig,
+        specs: Mapping[str, TensorSpec],
+        fresh: frozenset[str],
+        seed: int,
+    ) -> None:
+        self._store = checkpoint.weights
+        self._config = config
+        self._specs = specs
+        self._fresh = fresh
+        self._seed = seed
+
+    def __getitem__(self, name: str) -> Array:
+        if name in self._fresh:
+            return initial_tensor(self._config, self._specs[name], self._seed)
+        if name not in self._specs:
+            raise KeyError(name)
+        return self._store[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._specs)
+
+    def __len__(self) -> int:
+        return len(self._specs)
+
+
+def count_parameters(config: MobileBertConfig, head: str) -> dict[str, int]:
+    """Number of values by part of the model, tied tensors counted once."""
+    counts: dict[str, int] = {}
+    for spec in schema.owned_tensors(config, head).values():
+        counts[spec.part] = counts.get(spec.part, 0) + math.prod(spec.shape)
+    return counts
