@@ -69,9 +69,34 @@ _EXPORTS = {
     "MobileBertWarning": "errors:MobileBertWarning",
 }
 
-__all__ = [  # noqa: PLE0604 - computed from the table, so that the two cannot differ
+__all__ = [
+    "HEADS",
+    "BackendError",
+    "BackendInfo",
+    "BrokenBackendError",
+    "CheckpointError",
+    "Config",
+    "ConfigError",
+    "DuplicateBackendError",
+    "Feature",
+    "InputError",
+    "MissingDependencyError",
+    "MobileBertConfig",
+    "MobileBertError",
+    "MobileBertTokenizer",
+    "MobileBertTokenizerFast",
+    "MobileBertWarning",
+    "TokenizerError",
+    "UnknownBackendError",
     "__version__",
-    *_EXPORTS,
+    "backends",
+    "create",
+    "get_backend",
+    "load",
+    "load_tokenizer",
+    "register_backend",
+    "resize_token_embeddings",
+    "save",
 ]
 
 

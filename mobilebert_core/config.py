@@ -3,19 +3,23 @@
 Rules: a config that exists is valid (construction lists all faults at once), it never changes
 (`replace` makes another one), and both dialects of its JSON file become the same object. A
 *transformers* file names its `model_type` and omits MobileBERT's defaults; a *Google* file omits
-BERT's defaults, which differ. Read next: `heads.py`, then `schema.py`.
+BERT's defaults, which differ (`dialects.py`). Read next: `heads.py`, then `schema.py`.
 """
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
+from mobilebert_core.dialects import (
+    DIALECTS,
+    Dialect,
+    fields_of,
+    json_values_of,
+    read_json_object,
+)
 from mobilebert_core.errors import ConfigError, raise_faults
-
-Dialect = Literal["transformers", "google"]
 
 ACTIVATIONS = ("relu", "gelu", "gelu_tanh")
 NORMALIZATIONS = ("no_norm", "layer_norm")
@@ -41,48 +45,6 @@ _FLAGS = (
     "key_query_shared_bottleneck",
     "classifier_activation",
 )
-
-# Activation names on disk -> ours. Google's code calls the tanh form "gelu".
-_ACTIVATION_NAMES: dict[Dialect, dict[str, str]] = {
-    "transformers": {
-        "relu": "relu",
-        "gelu": "gelu",
-        "gelu_pytorch_tanh": "gelu_tanh",
-        "gelu_new": "gelu_tanh",
-        "gelu_tanh": "gelu_tanh",
-    },
-    "google": {"relu": "relu", "gelu": "gelu_tanh"},
-}
-# What Google's BertConfig assumes for a missing key; the two sizes of None mean hidden_size.
-_GOOGLE_DEFAULTS: dict[str, Any] = {
-    "hidden_size": 768,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "intermediate_size": 3072,
-    "hidden_act": "gelu",
-    "hidden_dropout_prob": 0.1,
-    "attention_probs_dropout_prob": 0.1,
-    "max_position_embeddings": 512,
-    "type_vocab_size": 16,
-    "initializer_range": 0.02,
-    "embedding_size": None,
-    "trigram_input": False,
-    "use_bottleneck": False,
-    "intra_bottleneck_size": None,
-    "use_bottleneck_attention": False,
-    "key_query_shared_bottleneck": False,
-    "num_feedforward_networks": 1,
-    "normalization_type": "layer_norm",
-    "classifier_activation": True,
-}
-# Settings of transformers that would change the function; only these values are MobileBERT.
-_REQUIRED_SETTINGS: dict[str, tuple[Any, ...]] = {
-    "is_decoder": (False, None),
-    "add_cross_attention": (False, None),
-    "pruned_heads": ({}, None),
-    "position_embedding_type": ("absolute", None),
-    "is_encoder_decoder": (False, None),
-}
 
 _PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
@@ -290,63 +252,31 @@ class MobileBertConfig:
                 f"The configuration is of model_type {model_type!r}, expected 'mobilebert'; "
                 "this library runs MobileBERT only"
             )
+        if dialect not in (None, "transformers", "google"):
+            raise ConfigError(f"The dialect is {dialect!r}, expected 'transformers' or 'google'")
         if dialect is None and model_type is None:
             return cls._from_either_dialect(values)
-        if dialect == "google":
-            return cls._from_google(values)
-        if dialect in (None, "transformers"):
-            return cls._from_transformers(values)
-        raise ConfigError(f"The dialect is {dialect!r}, expected 'transformers' or 'google'")
+        return cls(**fields_of(values, _field_names(), dialect or "transformers"))
 
     @classmethod
     def _from_either_dialect(cls, values: Mapping[str, Any]) -> Self:
-        readings: dict[str, Self] = {}
+        readings: list[Self] = []
         errors: list[str] = []
-        for name, read in (("transformers", cls._from_transformers), ("google", cls._from_google)):
+        for dialect in DIALECTS:
             try:
-                readings[name] = read(values)
+                readings.append(cls(**fields_of(values, _field_names(), dialect)))
             except ConfigError as error:
-                errors.append(f"read as {name}: {error}")
-        first, *others = readings.values() or [None]
-        if first is not None and len(readings) == 2 and others == [first]:
-            return first
+                errors.append(f"read as {dialect}: {error}")
         if not readings:
             raise_faults(ConfigError, "The configuration is invalid in both dialects", errors)
+        if len(readings) == 2 and readings[0] == readings[1]:
+            return readings[0]
         raise ConfigError(
             "The configuration names no model_type and means different models in the "
-            "transformers and in the Google dialect; add \"model_type\": \"mobilebert\", name the "
+            'transformers and in the Google dialect; add "model_type": "mobilebert", name the '
             "file bert_config.json if Google's code wrote it, or pass dialect='transformers' or "
             "dialect='google'"
         )
-
-    @classmethod
-    def _from_transformers(cls, values: Mapping[str, Any]) -> Self:
-        faults = [
-            f"{key} is {values[key]!r}, expected {allowed[0]!r}: no MobileBERT has it"
-            for key, allowed in _REQUIRED_SETTINGS.items()
-            if key in values and values[key] not in allowed
-        ]
-        raise_faults(ConfigError, "The configuration is of another model", faults)
-        known = {name: values[name] for name in _field_names() if name in values}
-        if "id2label" in known:  # transformers writes both, and id2label wins there as well
-            known.pop("num_labels", None)
-        known = {name: value for name, value in known.items() if value is not None or name in _NONE}
-        return cls(**_with_activation(known, "transformers"))
-
-    @classmethod
-    def _from_google(cls, values: Mapping[str, Any]) -> Self:
-        if not isinstance(values.get("vocab_size"), int):
-            raise ConfigError(
-                f"vocab_size is {values.get('vocab_size')!r}, expected an integer: "
-                "Google's bert_config.json always gives it"
-            )
-        known = _GOOGLE_DEFAULTS | {
-            name: values[name] for name in _field_names() if name in values
-        }
-        for size in ("embedding_size", "intra_bottleneck_size"):
-            if known[size] is None:
-                known[size] = known["hidden_size"]
-        return cls(**_with_activation(known, "google"))
 
     @classmethod
     def from_json_file(cls, path: str | Path, dialect: Dialect | None = None) -> Self:
@@ -370,20 +300,7 @@ class MobileBertConfig:
         Raises:
             ConfigError: Google's dialect cannot express this configuration.
         """
-        values = dataclasses.asdict(self)
-        if dialect == "google":
-            return _to_google(values)
-        values["model_type"] = "mobilebert"
-        values["id2label"] = {str(key): label for key, label in self.id2label.items()}
-        del values["num_labels"]  # id2label says it; transformers reads and writes it so
-        if self.trigram_padding == "faithful":
-            del values["trigram_padding"]
-        if self.hidden_act == "gelu_tanh":
-            values["hidden_act"] = "gelu_pytorch_tanh"
-        return values
-
-
-_NONE = {"pad_token_id", "classifier_dropout", "problem_type"}  # fields that may be None
+        return json_values_of(dataclasses.asdict(self), dialect)
 
 
 def _field_names() -> tuple[str, ...]:
@@ -397,27 +314,6 @@ def _reject_unknown(changes: Mapping[str, Any]) -> None:
             f"No configuration field is called {', '.join(map(repr, unknown))}; "
             f"expected some of {', '.join(_field_names())}"
         )
-
-
-def _with_activation(known: dict[str, Any], dialect: Dialect) -> dict[str, Any]:
-    """Translate the activation's name; an unknown one stays and fails the check."""
-    name = known.get("hidden_act", "relu")
-    translated = _ACTIVATION_NAMES[dialect].get(name, name) if isinstance(name, str) else name
-    return known | {"hidden_act": translated}
-
-
-def _to_google(values: dict[str, Any]) -> dict[str, Any]:
-    faults = []
-    if values["hidden_act"] == "gelu":
-        faults.append("hidden_act is 'gelu' (erf form); Google's code has 'relu' and the tanh form")
-    if values["layer_norm_eps"] != 1e-12:
-        faults.append(f"layer_norm_eps is {values['layer_norm_eps']}; Google's code has 1e-12")
-    if values["trigram_padding"] != "faithful":
-        faults.append("trigram_padding is 'masked'; Google's code has no such choice")
-    raise_faults(ConfigError, "Google's dialect cannot express the configuration", faults)
-    if values["hidden_act"] == "gelu_tanh":
-        values["hidden_act"] = "gelu"
-    return {"vocab_size": values["vocab_size"]} | {name: values[name] for name in _GOOGLE_DEFAULTS}
 
 
 def _is_int(value: object) -> bool:
@@ -441,7 +337,7 @@ def _size_faults(config: MobileBertConfig) -> list[str]:
     if config.embedding_size > config.hidden_size:
         faults.append(
             f"embedding_size is {config.embedding_size}, expected at most hidden_size "
-            f"({config.hidden_size}): the masked-lm head has hidden_size - embedding_size extra rows"
+            f"({config.hidden_size}): the masked-lm head has the difference as extra rows"
         )
     pad = config.pad_token_id
     if pad is not None and not (_is_int(pad) and 0 <= pad < config.vocab_size):
@@ -476,20 +372,3 @@ def _choice_faults(config: MobileBertConfig) -> list[str]:
         if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
             faults.append(f"{name} is {value!r}, expected a positive number")
     return faults
-
-
-def read_json_object(path: Path) -> dict[str, Any]:
-    """The object in a small JSON file.
-
-    Raises:
-        ConfigError: the file cannot be read or holds no JSON object.
-    """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is no valid JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} holds a {type(values).__name__}, expected a JSON object")
-    return values

@@ -6,6 +6,7 @@ lists the heads again. Read next: `schema.py` for the tensors and `outputs.py` f
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from mobilebert_core import outputs
 from mobilebert_core.errors import ConfigError
@@ -28,7 +29,7 @@ class Head:
 
     name: str
     class_name: str
-    output: type[outputs.Output]
+    output: type[outputs.Output[Any]]
     modules: tuple[str, ...]
     labels: tuple[str, ...]
     choices: bool = False

@@ -20,9 +20,7 @@ TOKENIZER_PATTERNS = (
 )
 
 
-def resolve(
-    source: str | Path, patterns: Sequence[str], *, revision: str | None = None
-) -> Path:
+def resolve(source: str | Path, patterns: Sequence[str], *, revision: str | None = None) -> Path:
     """The local path of a folder, a file, or the downloaded files of a hub id.
 
     Args:

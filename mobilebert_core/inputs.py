@@ -143,6 +143,19 @@ def check(
     raise_faults(InputError, f"The inputs do not fit the {head} model", checker.faults())
 
 
+def check_names(head: str, names: Iterable[str], known: tuple[str, ...]) -> None:
+    """Refuse arguments that no model has, e.g. a misspelt one.
+
+    Raises:
+        InputError: lists the unknown names and the known ones.
+    """
+    expected = [*INPUT_NAMES, *get_head(head).labels]
+    faults = [
+        f"{name!r} is no argument; known are {expected}" for name in names if name not in known
+    ]
+    raise_faults(InputError, f"The inputs do not fit the {head} model", faults)
+
+
 def check_collect(collect: Iterable[str]) -> tuple[str, ...]:
     """The names of additional outputs, checked.
 
@@ -170,9 +183,7 @@ def prepare(
     Raises:
         InputError: lists everything that is wrong.
     """
-    unknown = [str(name) for name in inputs if name not in INPUT_NAMES]
-    faults = [f"{name!r} is no input; known are {list(INPUT_NAMES)}" for name in unknown]
-    raise_faults(InputError, f"The inputs do not fit the {head} model", faults)
+    check_names(head, inputs, INPUT_NAMES)
     arrays = {name: as_array(name, each) for name, each in inputs.items() if each is not None}
     targets = {name: as_array(name, each) for name, each in labels.items() if each is not None}
     check(config, head, arrays, targets)
@@ -352,7 +363,7 @@ class _Checker:
         kind = infer_problem_type(self.config, integer_labels=value.dtype.kind in "iub")
         if kind == "single_label_classification":
             return self._class_faults("labels", value, shape[:1], count)
-        expected = [(shape[0], count)]
+        expected: list[tuple[int, ...]] = [(shape[0], count)]
         if kind == "regression" and count == 1:
             expected.insert(0, (shape[0],))
         if given not in expected:

@@ -17,7 +17,8 @@ import numpy as np
 from mobilebert_core import hub, registry, schema
 from mobilebert_core.backend import DTYPES, Backend, Feature, Model, check_dtype
 from mobilebert_core.checkpoints import Checkpoint, open_checkpoint, save_checkpoint
-from mobilebert_core.config import Dialect, MobileBertConfig
+from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.dialects import Dialect
 from mobilebert_core.errors import (
     CheckpointError,
     ConfigError,
@@ -263,9 +264,7 @@ def _has_pooler(store: Mapping[str, Array]) -> bool:
     return f"{schema.PREFIX}pooler.dense.weight" in store
 
 
-def _mismatched(
-    store: Any, specs: Mapping[str, TensorSpec]
-) -> list[str]:
+def _mismatched(store: Any, specs: Mapping[str, TensorSpec]) -> list[str]:
     """Head tensors that are there in another shape."""
     return [
         name

@@ -58,9 +58,7 @@ def cross_entropy(logits: Array, labels: Array, ignored: int = IGNORED_LABEL) ->
     return np.asarray(losses.mean())
 
 
-def sequence_classification_loss(
-    config: MobileBertConfig, logits: Array, labels: Array
-) -> Array:
+def sequence_classification_loss(config: MobileBertConfig, logits: Array, labels: Array) -> Array:
     """The loss that the problem type asks for.
 
     - regression: `mean((logits - labels)^2)`

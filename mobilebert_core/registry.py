@@ -81,9 +81,7 @@ def _entry_points() -> dict[str, BackendInfo | BackendError]:
     return {name: _resolve(name, rows) for name, rows in claims.items()}
 
 
-def _resolve(
-    name: str, rows: list[importlib.metadata.EntryPoint]
-) -> BackendInfo | BackendError:
+def _resolve(name: str, rows: list[importlib.metadata.EntryPoint]) -> BackendInfo | BackendError:
     if len(rows) > 1:
         owners = " and ".join(f"{row.dist.name if row.dist else '?'} ({row.value})" for row in rows)
         return DuplicateBackendError(
@@ -190,9 +188,7 @@ def default_name() -> str:
     """
     names = usable_names()
     if not names:
-        raise MissingDependencyError(
-            'No backend is usable; type: pip install "mobilebert[torch]"'
-        )
+        raise MissingDependencyError('No backend is usable; type: pip install "mobilebert[torch]"')
     return names[0]
 
 

@@ -4,14 +4,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from mobilebert_numpy.heads import MODELS, NumpyMobileBertPreTrainedModel
-from mobilebert_numpy.params import to_canonical
 
 from mobilebert_core.backend import Feature
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.errors import BackendError, ConfigError
 from mobilebert_core.inputs import check_collect, prepare, split_labels
 from mobilebert_core.outputs import Output
+from mobilebert_numpy.heads import MODELS, NumpyMobileBertPreTrainedModel
+from mobilebert_numpy.params import to_canonical
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -6,11 +6,11 @@ B batch  S sequence  E embedding  H hidden  T bottleneck width  A heads  D head 
 from typing import Any, NamedTuple
 
 import numpy as np
-from mobilebert_numpy.layers import ACTIVATIONS, Embedding, LayerNorm, Linear, softmax
-from mobilebert_numpy.params import Weights
 
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.inputs import Batch
+from mobilebert_numpy.layers import ACTIVATIONS, Embedding, LayerNorm, Linear, softmax
+from mobilebert_numpy.params import Weights
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -8,16 +8,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from mobilebert_numpy.encoder import Backbone, Encoded
-from mobilebert_numpy.layers import ACTIVATIONS, LayerNorm, Linear
-from mobilebert_numpy.losses import cross_entropy, sequence_classification_loss, span_loss
-from mobilebert_numpy.params import Weights, from_canonical
 
 from mobilebert_core import outputs, schema
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.initialization import initial_weights
 from mobilebert_core.inputs import LABEL_NAMES, Batch, prepare
 from mobilebert_core.pretrained import Pretrained
+from mobilebert_numpy.encoder import Backbone, Encoded
+from mobilebert_numpy.layers import ACTIVATIONS, LayerNorm, Linear
+from mobilebert_numpy.losses import cross_entropy, sequence_classification_loss, span_loss
+from mobilebert_numpy.params import Weights, from_canonical
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -41,7 +41,7 @@ class LMPredictionHead:
         self.transform = PredictionHeadTransform(config, weights.at("transform"))
         self.embeddings = embeddings  # (V, E)
         self.bias = weights["bias"]  # (V,)
-        self.extra = weights["dense.weight"] if "dense.weight" in weights else None  # (H - E, V)
+        self.extra = weights.get("dense.weight")  # (H - E, V)
 
     def __call__(self, sequence: Array, positions: Array | None) -> Array:
         if positions is not None:
@@ -143,7 +143,9 @@ class NumpyMobileBertModel(NumpyMobileBertPreTrainedModel):
     head = "base"
 
     def make_modules(self, config: MobileBertConfig, weights: Weights) -> None:
-        pooled = not config.classifier_activation or f"{schema.PREFIX}pooler.dense.weight" in weights
+        pooled = (
+            not config.classifier_activation or f"{schema.PREFIX}pooler.dense.weight" in weights
+        )
         self.mobilebert = Backbone(config, weights.at("mobilebert"), add_pooling_layer=pooled)
 
     def compute(
@@ -308,7 +310,9 @@ def flatten_choices(batch: Batch) -> Batch:
     def flat(array: Array | None) -> Array | None:
         return None if array is None else array.reshape(-1, *array.shape[2:])
 
-    return Batch(**{each.name: flat(getattr(batch, each.name)) for each in dataclasses.fields(batch)})
+    return Batch(
+        **{each.name: flat(getattr(batch, each.name)) for each in dataclasses.fields(batch)}
+    )
 
 
 MODELS: dict[str, type[NumpyMobileBertPreTrainedModel]] = {

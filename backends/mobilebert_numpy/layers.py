@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
 from mobilebert_numpy.params import Weights
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -27,6 +27,10 @@ class Weights:
     def __getitem__(self, name: str) -> Array:
         return self.arrays[self.prefix + name]
 
+    def get(self, name: str) -> Array | None:
+        """The tensor, or None where the configuration has none."""
+        return self.arrays.get(self.prefix + name)
+
     def __contains__(self, name: str) -> bool:
         return self.prefix + name in self.arrays
 

@@ -5,8 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from mobilebert_torch.heads import MODELS, MobileBertPreTrainedModel
-from mobilebert_torch.params import owned_parameters, to_array, to_tensor
 from torch import Tensor
 
 from mobilebert_core.backend import Feature
@@ -14,6 +12,8 @@ from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.errors import ConfigError, InputError
 from mobilebert_core.inputs import check_collect, prepare, split_labels
 from mobilebert_core.outputs import Output, map_arrays
+from mobilebert_torch.heads import MODELS, MobileBertPreTrainedModel
+from mobilebert_torch.params import owned_parameters, to_array, to_tensor
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -50,7 +50,9 @@ class TorchBackend:
             target = None if device is None else torch.device(device)
             torch.empty(0, device=target)
         except (RuntimeError, AssertionError) as error:
-            raise ConfigError(f"device is {device!r}, which torch does not offer: {error}") from error
+            raise ConfigError(
+                f"device is {device!r}, which torch does not offer: {error}"
+            ) from error
         return MODELS[head](config, weights=weights, dtype=dtype, device=target).eval()
 
     def weights(self, model: MobileBertPreTrainedModel) -> dict[str, Array]:
@@ -90,7 +92,7 @@ class TorchBackend:
                 loss, list(owned.values()), allow_unused=True, materialize_grads=True
             )
         arrays = (to_array(gradient) for gradient in gradients)
-        return float(loss), dict(zip(owned, arrays, strict=True))
+        return float(loss.detach()), dict(zip(owned, arrays, strict=True))
 
     def tensor(self, array: Array) -> Tensor:
         """A tensor on torch's default device."""

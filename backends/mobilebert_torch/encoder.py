@@ -73,6 +73,17 @@ def attention_bias(mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
     return bias.masked_fill(mask == 0, torch.finfo(dtype).min)
 
 
+def may_mask_whole_rows(mask: Tensor | None) -> bool:
+    """Whether some token may attend nowhere; inside torch.compile, where values are unknown, yes.
+
+    The fused kernels' backward pass rebuilds probabilities from the logarithm of their sum. Next to
+    the most negative finite number that logarithm is rounded away, and gradients come out wrong.
+    """
+    if mask is None:
+        return False
+    return torch.compiler.is_compiling() or bool((mask == 0).all(dim=-1).any())
+
+
 class Embeddings(nn.Module):
     """Trigram word, position and token type embeddings (section 3.1)."""
 
@@ -155,18 +166,18 @@ class SelfAttention(nn.Module):
         self.dropout = nn.Dropout(config.attention_probs_dropout_prob)
 
     def forward(
-        self, query_key_input: Tensor, value_input: Tensor, bias: Tensor | None, probabilities: bool
+        self, query_key_input: Tensor, value_input: Tensor, bias: Tensor | None, fused: bool
     ) -> tuple[Tensor, Tensor | None]:
         queries = self.split_heads(self.query(query_key_input))  # (B, A, S, D)
         keys = self.split_heads(self.key(query_key_input))  # (B, A, S, D)
         values = self.split_heads(self.value(value_input))  # (B, A, S, D)
         attention = None
-        if probabilities:
-            attention = self.probabilities(queries, keys, bias)  # (B, A, S, S)
-            context = self.dropout(attention) @ values  # (B, A, S, D)
-        else:
+        if fused:
             dropout = self.dropout.p if self.training else 0.0
             context = F.scaled_dot_product_attention(queries, keys, values, bias, dropout)
+        else:
+            attention = self.probabilities(queries, keys, bias)  # (B, A, S, S)
+            context = self.dropout(attention) @ values  # (B, A, S, D)
         return context.transpose(1, 2).flatten(2), attention  # (B, S, T)
 
     def probabilities(self, queries: Tensor, keys: Tensor, bias: Tensor | None) -> Tensor:
@@ -210,9 +221,9 @@ class Attention(nn.Module):
         value_input: Tensor,
         residual: Tensor,
         bias: Tensor | None,
-        probabilities: bool,
+        fused: bool,
     ) -> tuple[Tensor, Tensor | None]:
-        context, attention = self.self(query_key_input, value_input, bias, probabilities)
+        context, attention = self.self(query_key_input, value_input, bias, fused)
         return self.output(context, residual), attention
 
 
@@ -297,15 +308,13 @@ class Layer(nn.Module):
         self.output = Output(config)
 
     def forward(
-        self, hidden_states: Tensor, bias: Tensor | None, probabilities: bool
+        self, hidden_states: Tensor, bias: Tensor | None, fused: bool
     ) -> tuple[Tensor, Tensor | None]:
         if self.bottleneck is None:
             query_key_input = value_input = residual = hidden_states
         else:
             query_key_input, value_input, residual = self.bottleneck(hidden_states)
-        inner, attention = self.attention(
-            query_key_input, value_input, residual, bias, probabilities
-        )
+        inner, attention = self.attention(query_key_input, value_input, residual, bias, fused)
         for feed_forward in self.ffn:
             inner = feed_forward(inner)  # (B, S, T)
         return self.output(self.intermediate(inner), inner, hidden_states), attention
@@ -320,20 +329,19 @@ class Encoder(nn.Module):
         self.layer = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
 
     def forward(
-        self, hidden_states: Tensor, bias: Tensor | None, collect: tuple[str, ...]
+        self, hidden_states: Tensor, bias: Tensor | None, collect: tuple[str, ...], fused: bool
     ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
         states, attentions = [hidden_states], []
-        probabilities = "attentions" in collect
         for layer in self.layer:
             if self.gradient_checkpointing and self.training:
                 hidden_states, attention = checkpoint(
-                    layer, hidden_states, bias, probabilities, use_reentrant=False
+                    layer, hidden_states, bias, fused, use_reentrant=False
                 )
             else:
-                hidden_states, attention = layer(hidden_states, bias, probabilities)
+                hidden_states, attention = layer(hidden_states, bias, fused)
             if "hidden_states" in collect:
                 states.append(hidden_states)
-            if attention is not None:
+            if "attentions" in collect:
                 attentions.append(attention)
         return hidden_states, tuple(states), tuple(attentions)
 
@@ -370,8 +378,11 @@ class Backbone(nn.Module):
     def encode(self, batch: Batch, collect: tuple[str, ...]) -> Encoded:
         """The computation, under a name that the base model's `forward` does not hide."""
         embedded = self.embeddings(batch)  # (B, S, H)
-        bias = attention_bias(batch.attention_mask, computing_dtype(embedded))
-        sequence, hidden_states, attentions = self.encoder(embedded, bias, collect)
+        mask = batch.attention_mask
+        bias = attention_bias(mask, computing_dtype(embedded))
+        backward = torch.is_grad_enabled() and may_mask_whole_rows(mask)
+        fused = "attentions" not in collect and not backward
+        sequence, hidden_states, attentions = self.encoder(embedded, bias, collect, fused)
         return Encoded(
             sequence,
             None if self.pooler is None else self.pooler(sequence),

@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from mobilebert_torch.encoder import ACTIVATIONS, Backbone, Encoded
-from mobilebert_torch.losses import cross_entropy, sequence_classification_loss, span_loss
-from mobilebert_torch.params import load_canonical
 from torch import Tensor, nn
 
 from mobilebert_core import outputs, schema
 from mobilebert_core.config import MobileBertConfig
-from mobilebert_core.errors import ConfigError, InputError
+from mobilebert_core.errors import ConfigError
 from mobilebert_core.heads import HEADS
 from mobilebert_core.initialization import initial_weights
-from mobilebert_core.inputs import INPUT_NAMES, LABEL_NAMES, Batch, as_array, check
+from mobilebert_core.inputs import INPUT_NAMES, LABEL_NAMES, Batch, as_array, check, check_names
 from mobilebert_core.pretrained import Pretrained
+from mobilebert_torch.encoder import ACTIVATIONS, Backbone, Encoded
+from mobilebert_torch.losses import cross_entropy, sequence_classification_loss, span_loss
+from mobilebert_torch.params import load_canonical
 
 
 class PredictionHeadTransform(nn.Module):
@@ -184,12 +184,7 @@ class MobileBertPreTrainedModel(Pretrained, nn.Module):
     def prepare(self, given: Mapping[str, Any]) -> tuple[Batch, dict[str, Tensor]]:
         """Check the arguments of a call, make tensors of them and fill in the defaults."""
         given = {name: value for name, value in given.items() if value is not None}
-        unknown = [name for name in given if name not in INPUT_NAMES + LABEL_NAMES]
-        if unknown:
-            raise InputError(
-                f"The inputs do not fit the {self.head} model: {unknown} given; known are "
-                f"{[*INPUT_NAMES, *HEADS[self.head].labels]}"
-            )
+        check_names(self.head, given, INPUT_NAMES + LABEL_NAMES)
         if not torch.compiler.is_compiling():
             self.refuse_float16()
             given = self.check_values(given)
@@ -231,6 +226,9 @@ class MobileBertPreTrainedModel(Pretrained, nn.Module):
             else torch.as_tensor(views[name], device=self.device)
             for name, value in given.items()
         }  # fmt: skip
+        for name, tensor in tensors.items():  # torch looks rows up by int32 and int64 only
+            if not tensor.is_floating_point() and tensor.dtype != torch.int32:
+                tensors[name] = tensor.long()
         if "attention_mask" in views and views["attention_mask"].all():
             del tensors["attention_mask"]
         return tensors
@@ -247,7 +245,9 @@ class MobileBertModel(MobileBertPreTrainedModel, Backbone):
     head = "base"
 
     def make_modules(self, config: MobileBertConfig, weights: Mapping[str, Any]) -> None:
-        pooled = not config.classifier_activation or f"{schema.PREFIX}pooler.dense.weight" in weights
+        pooled = (
+            not config.classifier_activation or f"{schema.PREFIX}pooler.dense.weight" in weights
+        )
         Backbone.make_modules(self, config, add_pooling_layer=pooled)
 
     def compute(
@@ -423,7 +423,9 @@ def flatten_choices(batch: Batch) -> Batch:
     def flat(tensor: Tensor | None) -> Tensor | None:
         return None if tensor is None else tensor.flatten(0, 1)
 
-    return Batch(**{each.name: flat(getattr(batch, each.name)) for each in dataclasses.fields(batch)})
+    return Batch(
+        **{each.name: flat(getattr(batch, each.name)) for each in dataclasses.fields(batch)}
+    )
 
 
 MODELS: dict[str, type[MobileBertPreTrainedModel]] = {

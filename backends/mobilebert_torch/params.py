@@ -1,4 +1,4 @@
-"""Canonical weights <-> PyTorch parameters: the same layouts, one prefix apart for the base model."""
+"""Canonical weights <-> PyTorch parameters: the base model drops a prefix, nothing else differs."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,0 +1,106 @@
+"""What a person or CI runs: `nox -s demo`, `nox -s tests`, ... each in a fresh environment.
+
+Needs nothing but Python 3.11 and nox. `constraints.txt` pins the tested versions; with the pinned
+torch in place no CUDA build is pulled in.
+"""
+
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "venv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_missing_interpreters = True
+nox.options.sessions = ["tests"]
+
+ROOT = Path(__file__).parent
+CONSTRAINTS = ROOT / "constraints.txt"
+
+
+def install(session: nox.Session, *what: str) -> None:
+    """Install under the constraints, quietly and without asking for a newer pip."""
+    session.install("--constraint", str(CONSTRAINTS), "--disable-pip-version-check", *what)
+
+
+def install_groups(session: nox.Session, *groups: str) -> None:
+    """Install dependency groups of pyproject.toml."""
+    wanted = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), *groups)
+    install(session, *wanted)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Every head in every backend on real sentences: `nox -s demo`."""
+    install(session, "-e", ".[torch]")
+    session.run("mobilebert", "demo", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests, style and types: what CI runs. Arguments go to pytest."""
+    install(session, "-e", ".[torch,hub]")
+    install_groups(session, "test", "reference", "lint", "types")
+    if not session.posargs:
+        check_style(session)
+        check_types(session)
+    run_pytest(session, *(session.posargs or ["--durations=10"]))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Formatting and style."""
+    install_groups(session, "lint")
+    check_style(session)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Static types of core and facade."""
+    install(session, "-e", ".")
+    install_groups(session, "types")
+    check_types(session)
+
+
+@nox.session
+def core(session: nox.Session) -> None:
+    """What must work with no framework installed: core, tokenizers, NumPy, the command."""
+    install(session, "-e", ".")
+    install_groups(session, "test")
+    session.run("python", "-c", NO_FRAMEWORK)
+    run_pytest(session, *session.posargs)
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """The built wheel, alone in a fresh environment outside the repository."""
+    install(session, "build")
+    dist = Path(session.create_tmp()) / "dist"
+    session.run("python", "-m", "build", "--outdir", str(dist), str(ROOT), silent=True)
+    (built,) = dist.glob("*.whl")
+    install(session, "--force-reinstall", "--no-deps", str(built))
+    install(session, str(built))
+    session.chdir(session.create_tmp())
+    session.run("python", str(ROOT / "tests" / "wheel_check.py"), str(built))
+
+
+NO_FRAMEWORK = """
+import importlib.util
+found = [name for name in ("torch", "tensorflow", "jax") if importlib.util.find_spec(name)]
+assert not found, f"this session is for an environment without frameworks, found {found}"
+"""
+
+
+def check_style(session: nox.Session) -> None:
+    """Ruff, both ways."""
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+
+
+def check_types(session: nox.Session) -> None:
+    """Mypy --strict, as pyproject.toml says."""
+    session.run("mypy")
+
+
+def run_pytest(session: nox.Session, *arguments: str) -> None:
+    """Pytest on two processes' worth of files, each limited to the cores at hand."""
+    session.run("python", "-m", "pytest", *arguments)
