@@ -1,9 +1,50 @@
-"""`from_pretrained` and `save_pretrained` for the native classes of every backend."""
+"""What the native model classes of every backend share: loading, saving and call signatures."""
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from mobilebert_core import loading
+from mobilebert_core.heads import get_head
+from mobilebert_core.inputs import INPUT_NAMES
+
+CallT = TypeVar("CallT", bound=Callable[..., Any])
+
+
+def with_call_signature(call: CallT, head: str) -> CallT:
+    """The same method, whose signature names the arguments of one head instead of `**options`.
+
+    One implementation serves all heads, but people and programs read signatures: help and editors,
+    training loops that route a data set's columns, Keras.
+
+    Args:
+        call: a method that takes the inputs by name and the rest as keywords.
+        head: name of the head.
+    """
+    row = get_head(head)
+    inputs = [name for name in INPUT_NAMES if name != "prediction_positions" or row.positions]
+    options = ("output_attentions", "output_hidden_states", "return_dict")
+    positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = [inspect.Parameter("self", positional)]
+    parameters += [
+        inspect.Parameter(
+            name, keyword if name == "prediction_positions" else positional, default=None
+        )
+        for name in inputs
+    ]
+    parameters += [
+        inspect.Parameter(name, keyword, default=None) for name in (*row.labels, *options)
+    ]
+
+    @functools.wraps(call)
+    def method(self: Any, *arguments: Any, **keywords: Any) -> Any:
+        return call(self, *arguments, **keywords)
+
+    method.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return method  # type: ignore[return-value]
 
 
 class Pretrained:

@@ -13,7 +13,7 @@ from mobilebert_core import outputs, schema
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.initialization import initial_weights
 from mobilebert_core.inputs import LABEL_NAMES, Batch, prepare
-from mobilebert_core.pretrained import Pretrained
+from mobilebert_core.pretrained import Pretrained, with_call_signature
 from mobilebert_numpy.encoder import Backbone, Encoded
 from mobilebert_numpy.layers import ACTIVATIONS, LayerNorm, Linear
 from mobilebert_numpy.losses import cross_entropy, sequence_classification_loss, span_loss
@@ -67,6 +67,9 @@ class NumpyMobileBertPreTrainedModel(Pretrained):
 
     backend_name = "numpy"
 
+    def __init_subclass__(cls) -> None:
+        cls.__call__ = with_call_signature(cls.__call__, cls.head)
+
     def __init__(
         self,
         config: MobileBertConfig,
@@ -97,9 +100,9 @@ class NumpyMobileBertPreTrainedModel(Pretrained):
         position_ids: Any = None,
         inputs_embeds: Any = None,
         *,
-        output_attentions: bool = False,
-        output_hidden_states: bool = False,
-        return_dict: bool = True,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
         **options: Any,
     ) -> Any:
         """Run the model.
@@ -126,10 +129,14 @@ class NumpyMobileBertPreTrainedModel(Pretrained):
             "inputs_embeds": inputs_embeds,
         }
         labels = {name: options.pop(name) for name in LABEL_NAMES if name in options}
-        collect = ("hidden_states",) * output_hidden_states + ("attentions",) * output_attentions
+        collect: tuple[str, ...] = ()
+        if output_hidden_states:
+            collect += ("hidden_states",)
+        if output_attentions:
+            collect += ("attentions",)
         batch, targets = prepare(self.config, self.head, inputs | options, labels)
         output = self.compute(batch, targets, collect)
-        return output if return_dict else output.to_tuple()
+        return output.to_tuple() if return_dict is False else output
 
 
 def extras(encoded: Encoded) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from mobilebert_core.errors import ConfigError
 from mobilebert_core.heads import HEADS
 from mobilebert_core.initialization import initial_weights
 from mobilebert_core.inputs import INPUT_NAMES, LABEL_NAMES, Batch, as_array, check, check_names
-from mobilebert_core.pretrained import Pretrained
+from mobilebert_core.pretrained import Pretrained, with_call_signature
 from mobilebert_torch.encoder import ACTIVATIONS, Backbone, Encoded
 from mobilebert_torch.losses import cross_entropy, sequence_classification_loss, span_loss
 from mobilebert_torch.params import load_canonical
@@ -76,6 +76,9 @@ class MobileBertPreTrainedModel(Pretrained, nn.Module):
     """
 
     backend_name = "torch"
+
+    def __init_subclass__(cls) -> None:
+        cls.forward = with_call_signature(cls.forward, cls.head)
 
     def __init__(
         self,

@@ -1,5 +1,6 @@
 """What every backend owes: the same numbers, its weights back, its promises about inputs."""
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,12 @@ from mobilebert_core import registry
 from mobilebert_core.backend import Feature, Model
 from mobilebert_core.errors import ConfigError, InputError
 from mobilebert_core.heads import HEADS
+from mobilebert_core.inputs import INPUT_NAMES, LABEL_NAMES
 from mobilebert_core.schema import owned_tensors
 from models import OWN_VARIANTS, VARIANTS, random_batch, random_labels, random_weights, small_config
 
 LIMIT = 1e-11
 COLLECT = ("hidden_states", "attentions")
-TEXT_HEADS = [head for head in HEADS.values() if not head.choices]
 
 
 def build(backend: Any, head: str = "base", dtype: str = "float64", **changes: Any) -> Any:
@@ -103,6 +104,21 @@ def test_pretraining_has_no_loss_when_one_label_is_missing(backend: Any) -> None
     batch = random_batch(model.config, "pretraining")
 
     assert model(**batch, labels=batch["input_ids"]).loss is None
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_signature_names_the_arguments_of_the_head(head: str, backend: Any) -> None:
+    model = build(backend, head)
+
+    parameters = inspect.signature(getattr(model, "forward", model)).parameters
+
+    inputs = [
+        name for name in INPUT_NAMES if name != "prediction_positions" or HEADS[head].positions
+    ]
+    assert list(parameters)[: len(inputs)] == inputs
+    assert [name for name in LABEL_NAMES if name in parameters] == [
+        name for name in LABEL_NAMES if name in HEADS[head].labels
+    ]
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.uint8, np.int64])

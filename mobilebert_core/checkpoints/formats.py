@@ -1,0 +1,103 @@
+"""The table of formats: one row each, read by opening and saving alike.
+
+A format is found by the names of its files, never by trying. Read next: `reading.py`, `writing.py`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from mobilebert_core.checkpoints.google_tf1 import google_translation
+from mobilebert_core.checkpoints.names import Translation, hugging_face_names
+from mobilebert_core.checkpoints.safetensors_format import read_safetensors, write_safetensors
+from mobilebert_core.checkpoints.store import Array, StoredTensor
+from mobilebert_core.checkpoints.tensor_bundle import read_bundle
+from mobilebert_core.checkpoints.torch_bin import read_torch_bin
+from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.errors import CheckpointError
+
+Write = Callable[[Path, Mapping[str, Array], Mapping[str, str], int | None], None]
+
+
+@dataclass(frozen=True)
+class Format:
+    """One way to keep a checkpoint on disk.
+
+    Attributes:
+        name: what users type.
+        entries: patterns of the files that one opens, by which a folder is recognized.
+        suffixes: ends of names by which a file given directly is recognized.
+        others: patterns of further files that belong to a checkpoint of this format.
+        config_names: names of the configuration file, the usual one first.
+        read: reads an entry file: tensors by their names in the file.
+        translation: what those names stand for.
+        write: writes weights into a folder; None: this format is only read.
+        yields_to: formats that are taken instead when a folder holds both.
+    """
+
+    name: str
+    entries: tuple[str, ...]
+    suffixes: tuple[str, ...]
+    others: tuple[str, ...]
+    config_names: tuple[str, ...]
+    read: Callable[[Path], dict[str, StoredTensor]]
+    translation: Callable[[MobileBertConfig], Translation]
+    write: Write | None = None
+    yields_to: tuple[str, ...] = ()
+
+    def owns(self, file_name: str) -> bool:
+        """Whether a file of this name holds weights of this format, or belongs to them."""
+        return any(fnmatchcase(file_name, pattern) for pattern in self.entries + self.others)
+
+
+_TABLE = (
+    Format(
+        "safetensors",
+        entries=("model.safetensors", "model.safetensors.index.json"),
+        suffixes=(".safetensors", ".safetensors.index.json"),
+        others=("model-*-of-*.safetensors",),
+        config_names=("config.json", "bert_config.json"),
+        read=read_safetensors,
+        translation=hugging_face_names,
+        write=write_safetensors,
+    ),
+    Format(
+        "torch-bin",
+        entries=("pytorch_model.bin", "pytorch_model.bin.index.json"),
+        suffixes=(".bin", ".bin.index.json"),
+        others=("pytorch_model-*-of-*.bin",),
+        config_names=("config.json", "bert_config.json"),
+        read=read_torch_bin,
+        translation=hugging_face_names,
+        # Model folders on the hub often have both, written from one model by one program.
+        yields_to=("safetensors",),
+    ),
+    Format(
+        "google-tf1",
+        entries=("*.ckpt*.index",),
+        suffixes=(".index",),
+        others=("*.ckpt*.data-*-of-*", "*.ckpt*.meta", "checkpoint"),
+        config_names=("bert_config.json", "config.json"),
+        read=read_bundle,
+        translation=google_translation,
+    ),
+)
+
+FORMATS: dict[str, Format] = {row.name: row for row in _TABLE}
+
+
+def get_format(name: str) -> Format:
+    """The row of one format.
+
+    Raises:
+        CheckpointError: no format has this name; the message lists all.
+    """
+    if name not in FORMATS:
+        raise CheckpointError(f"No format is called {name!r}; expected one of {', '.join(FORMATS)}")
+    return FORMATS[name]
+
+
+def is_checkpoint_file(name: str) -> bool:
+    """Whether a file of this name is a checkpoint's configuration or weights, of any format."""
+    return any(name in row.config_names or row.owns(name) for row in _TABLE)

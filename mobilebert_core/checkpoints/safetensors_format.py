@@ -1,0 +1,82 @@
+"""The safetensors format: one `model.safetensors`, or several beside an index.
+
+The safetensors library checks the header and maps the data; what it leaves to its callers is here:
+a key given twice, shapes beyond NumPy, and dtypes that are none of weights.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from mobilebert_core.checkpoints.files import damaged, map_file, parse_json_object
+from mobilebert_core.checkpoints.sharding import (
+    INDEX_SUFFIX,
+    plan_shards,
+    read_sharded,
+    write_index,
+)
+from mobilebert_core.checkpoints.store import Array, StoredTensor, TensorStore, check_shape
+
+FILE = "model.safetensors"
+_DTYPE_NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+
+
+def read_safetensors(path: Path) -> dict[str, StoredTensor]:
+    """The tensors of a file, or of the files of an index.
+
+    Raises:
+        CheckpointError: a file is damaged or missing.
+    """
+    return read_sharded(path, _read_file)
+
+
+def _read_file(path: Path) -> dict[str, StoredTensor]:
+    data = map_file(path)
+    try:
+        file: Any = safe_open(path, framework="numpy")
+    except (SafetensorError, OSError, ValueError) as error:
+        raise damaged(path, str(error)) from error
+    header_size = int.from_bytes(data[:8], "little")
+    parse_json_object(data[8 : 8 + header_size], path)
+    names = list(file.keys())
+    return {name: _stored_tensor(path, file, name) for name in names}
+
+
+def _stored_tensor(path: Path, file: Any, name: str) -> StoredTensor:
+    entry = file.get_slice(name)
+    shape = check_shape(path, name, tuple(entry.get_shape()))
+    dtype = entry.get_dtype()
+    return StoredTensor(shape, _DTYPE_NAMES.get(dtype, dtype), lambda: file.get_tensor(name))
+
+
+def write_safetensors(
+    folder: Path, weights: Mapping[str, Array], names: Mapping[str, str], limit: int | None
+) -> None:
+    """Write weights into a folder, one file at a time.
+
+    Args:
+        folder: an existing folder without weights.
+        weights: canonical name -> array.
+        names: canonical name -> name in the file.
+        limit: most bytes of a file; None writes a single one.
+    """
+    sizes = {name: _size(weights, name) for name in names}
+    shards = plan_shards(sizes, "model", ".safetensors", limit)
+    for file, members in shards.items():
+        arrays = {names[name]: np.asarray(weights[name], order="C") for name in members}
+        # transformers refuses a file whose metadata do not name a format.
+        save_file(arrays, folder / file, metadata={"format": "pt"})
+    if len(shards) > 1:
+        in_file = {file: [names[name] for name in members] for file, members in shards.items()}
+        write_index(folder / (FILE + INDEX_SUFFIX), in_file, sum(sizes.values()))
+
+
+def _size(weights: Mapping[str, Array], name: str) -> int:
+    """Bytes of a tensor, without reading one that is on disk."""
+    if isinstance(weights, TensorStore):
+        return weights.nbytes(name)
+    return weights[name].nbytes
