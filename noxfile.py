@@ -37,13 +37,15 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests, style and types: what CI runs. Arguments go to pytest."""
+    """Style, types and all tests, then `core` and `wheel`: what CI runs. Arguments go to pytest."""
     install(session, "-e", ".[torch,hub]")
     install_groups(session, "test", "reference", "lint", "types")
     if not session.posargs:
         check_style(session)
         check_types(session)
-    run_pytest(session, *(session.posargs or ["--durations=10"]))
+        session.notify("core")
+        session.notify("wheel")
+    run_pytest(session)
 
 
 @nox.session
@@ -67,19 +69,19 @@ def core(session: nox.Session) -> None:
     install(session, "-e", ".")
     install_groups(session, "test")
     session.run("python", "-c", NO_FRAMEWORK)
-    run_pytest(session, *session.posargs)
+    run_pytest(session)
 
 
 @nox.session
 def wheel(session: nox.Session) -> None:
     """The built wheel, alone in a fresh environment outside the repository."""
-    install(session, "build")
+    install_groups(session, "wheel")
     dist = Path(session.create_tmp()) / "dist"
     session.run("python", "-m", "build", "--outdir", str(dist), str(ROOT), silent=True)
     (built,) = dist.glob("*.whl")
     install(session, "--force-reinstall", "--no-deps", str(built))
     install(session, str(built))
-    session.chdir(session.create_tmp())
+    session.chdir(session.create_tmp())  # outside the sources: nothing there may be imported
     session.run("python", str(ROOT / "tests" / "wheel_check.py"), str(built))
 
 
@@ -101,6 +103,7 @@ def check_types(session: nox.Session) -> None:
     session.run("mypy")
 
 
-def run_pytest(session: nox.Session, *arguments: str) -> None:
-    """Pytest on two processes' worth of files, each limited to the cores at hand."""
-    session.run("python", "-m", "pytest", *arguments)
+def run_pytest(session: nox.Session) -> None:
+    """Pytest with a process for each core, so each may use one thread."""
+    arguments = session.posargs or ["--numprocesses", "auto", "--dist", "worksteal"]
+    session.run("python", "-m", "pytest", *arguments, env={"OMP_NUM_THREADS": "1"})
