@@ -128,7 +128,7 @@ def check_dtype(backend: Backend, dtype: str) -> str:
     Raises:
         ConfigError: unknown, or not offered by this backend.
     """
-    name = getattr(dtype, "__name__", None) or str(dtype)
+    name = getattr(dtype, "__name__", None) or getattr(dtype, "name", None) or str(dtype)
     name = name.rsplit(".", 1)[-1]
     if name not in DTYPES:
         raise ConfigError(f"dtype is {dtype!r}, expected one of {', '.join(DTYPES)}")

@@ -19,7 +19,7 @@ from mobilebert_core.dialects import (
     json_values_of,
     read_json_object,
 )
-from mobilebert_core.errors import ConfigError, raise_faults
+from mobilebert_core.errors import ConfigError, brief, raise_faults
 
 ACTIVATIONS = ("relu", "gelu", "gelu_tanh")
 NORMALIZATIONS = ("no_norm", "layer_norm")
@@ -38,6 +38,11 @@ _SIZES = (
     "intra_bottleneck_size",
     "num_feedforward_networks",
 )
+# Files are untrusted: what the schema repeats or allocates before it reads a tensor is bounded.
+_LARGEST_SIZE = 2**31 - 1
+_MOST_REPETITIONS = 10_000
+_MOST_LABELS = 1_000_000
+_REPEATED = ("num_hidden_layers", "num_feedforward_networks")
 _FLAGS = (
     "trigram_input",
     "use_bottleneck",
@@ -126,23 +131,36 @@ class MobileBertConfig:
         self._set_labels(faults)
         faults += _size_faults(self) + _choice_faults(self)
         raise_faults(ConfigError, "The MobileBERT configuration is invalid", faults)
+        for name in ("initializer_range", "layer_norm_eps"):  # transformers accepts no int there
+            object.__setattr__(self, name, float(getattr(self, name)))
 
     def _set_labels(self, faults: list[str]) -> None:
         """Make `num_labels`, `id2label` and `label2id` say the same."""
-        try:
-            id2label = {int(key): str(label) for key, label in (self.id2label or {}).items()}
-        except (TypeError, ValueError, AttributeError):
-            faults.append(f"id2label is {self.id2label!r}, expected a mapping from int to str")
+        count = self.num_labels
+        if not _is_int(count) or not (count == -1 or 1 <= count <= _MOST_LABELS):
+            faults.append(f"num_labels is {brief(count)}, expected 1 to {_MOST_LABELS}")
             return
+        try:
+            id2label = {_label_id(key): str(label) for key, label in (self.id2label or {}).items()}
+            label2id = {str(label): _label_id(key) for label, key in (self.label2id or {}).items()}
+        except (TypeError, ValueError, AttributeError):
+            faults.append(
+                f"id2label is {brief(self.id2label)} and label2id is {brief(self.label2id)}, "
+                "expected mappings from int to str and back"
+            )
+            return
+        if len(id2label) != len(self.id2label or {}):
+            faults.append(f"id2label is {brief(self.id2label)}, expected every id once")
+        if not id2label:  # label2id says the same the other way round
+            id2label = {key: label for label, key in label2id.items()}
         # Placeholder names of another count carry no meaning: `replace(num_labels=...)` drops them.
-        if all(label == f"LABEL_{key}" for key, label in id2label.items()) and self.num_labels > 0:
-            id2label = {key: f"LABEL_{key}" for key in range(self.num_labels)}
-        if not id2label and isinstance(self.num_labels, int):
-            count = 2 if self.num_labels == -1 else self.num_labels
-            id2label = {key: f"LABEL_{key}" for key in range(count)}
+        if all(label == f"LABEL_{key}" for key, label in id2label.items()):
+            if count > 0 or not id2label:
+                id2label = {key: f"LABEL_{key}" for key in range(2 if count == -1 else count)}
+            label2id = {}
         if sorted(id2label) != list(range(len(id2label))) or not id2label:
             faults.append(
-                f"labels have the ids {sorted(id2label)} (num_labels {self.num_labels!r}), "
+                f"labels have the ids {brief(sorted(id2label))} (num_labels {self.num_labels!r}), "
                 "expected at least one label and ids 0, 1, 2, ... without a gap"
             )
         elif self.num_labels not in (-1, len(id2label)):
@@ -154,6 +172,10 @@ class MobileBertConfig:
         object.__setattr__(self, "id2label", dict(sorted(id2label.items())))
         # Several ids may carry one name; the first of them is the name's id.
         names = {name: key for key, name in reversed(self.id2label.items())}
+        if label2id and label2id != names:
+            faults.append(
+                f"label2id is {brief(label2id)}, but id2label says {brief(names)}; give one of them"
+            )
         object.__setattr__(self, "label2id", names)
 
     @property
@@ -212,7 +234,9 @@ class MobileBertConfig:
         """
         _reject_unknown(changes)
         labels = {"num_labels", "id2label", "label2id"}
-        if labels & changes.keys():
+        if changes.get("num_labels") == self.num_labels and len(labels & changes.keys()) == 1:
+            del changes["num_labels"]  # the same count: the names stay
+        elif labels & changes.keys():
             changes = {"num_labels": -1, "id2label": {}, "label2id": {}} | changes
         return dataclasses.replace(self, **changes)
 
@@ -246,10 +270,12 @@ class MobileBertConfig:
         Raises:
             ConfigError: another model's file, an ambiguous file, or invalid values.
         """
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"The configuration is a {type(values).__name__}, expected an object")
         model_type = values.get("model_type")
         if model_type not in (None, "mobilebert"):
             raise ConfigError(
-                f"The configuration is of model_type {model_type!r}, expected 'mobilebert'; "
+                f"The configuration is of model_type {brief(model_type)}, expected 'mobilebert'; "
                 "this library runs MobileBERT only"
             )
         if dialect not in (None, "transformers", "google"):
@@ -271,6 +297,11 @@ class MobileBertConfig:
             raise_faults(ConfigError, "The configuration is invalid in both dialects", errors)
         if len(readings) == 2 and readings[0] == readings[1]:
             return readings[0]
+        if errors:
+            raise ConfigError(
+                "The configuration names no model_type and is valid in one dialect only; if that "
+                f"is meant, pass dialect= ({errors[0]})"
+            )
         raise ConfigError(
             "The configuration names no model_type and means different models in the "
             'transformers and in the Google dialect; add "model_type": "mobilebert", name the '
@@ -320,11 +351,22 @@ def _is_int(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _label_id(key: object) -> int:
+    """An id that may be a string, as JSON has it."""
+    if not _is_int(key) and not isinstance(key, str):
+        raise TypeError
+    return int(key)  # type: ignore[call-overload, no-any-return]
+
+
+def _largest(name: str) -> int:
+    return _MOST_REPETITIONS if name in _REPEATED else _LARGEST_SIZE
+
+
 def _size_faults(config: MobileBertConfig) -> list[str]:
     faults = [
-        f"{name} is {getattr(config, name)!r}, expected an integer of at least 1"
+        f"{name} is {brief(getattr(config, name))}, expected an integer of 1 to {_largest(name)}"
         for name in _SIZES
-        if not _is_int(getattr(config, name)) or getattr(config, name) < 1
+        if not _is_int(getattr(config, name)) or not 1 <= getattr(config, name) <= _largest(name)
     ]
     if faults:
         return faults
@@ -341,7 +383,8 @@ def _size_faults(config: MobileBertConfig) -> list[str]:
         )
     pad = config.pad_token_id
     if pad is not None and not (_is_int(pad) and 0 <= pad < config.vocab_size):
-        faults.append(f"pad_token_id is {pad!r}, expected None or 0 to {config.vocab_size - 1}")
+        last = config.vocab_size - 1
+        faults.append(f"pad_token_id is {brief(pad)}, expected None or 0 to {last}")
     return faults
 
 
@@ -353,12 +396,12 @@ def _choice_faults(config: MobileBertConfig) -> list[str]:
         ("problem_type", (None, *PROBLEM_TYPES)),
     ]
     faults = [
-        f"{name} is {getattr(config, name)!r}, expected one of {list(allowed)}"
+        f"{name} is {brief(getattr(config, name))}, expected one of {list(allowed)}"
         for name, allowed in choices
         if getattr(config, name) not in allowed
     ]
     faults += [
-        f"{name} is {getattr(config, name)!r}, expected true or false"
+        f"{name} is {brief(getattr(config, name))}, expected true or false"
         for name in _FLAGS
         if not isinstance(getattr(config, name), bool)
     ]
@@ -366,9 +409,10 @@ def _choice_faults(config: MobileBertConfig) -> list[str]:
         value = getattr(config, name)
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not (name == "classifier_dropout" and value is None) and not (number and 0 <= value < 1):
-            faults.append(f"{name} is {value!r}, expected a probability in [0, 1)")
+            faults.append(f"{name} is {brief(value)}, expected a probability in [0, 1)")
     for name in ("initializer_range", "layer_norm_eps"):
         value = getattr(config, name)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
-            faults.append(f"{name} is {value!r}, expected a positive number")
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not (number and 0 < value <= 1e30):  # float32 holds what is computed from it
+            faults.append(f"{name} is {brief(value)}, expected a positive finite number")
     return faults

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from mobilebert_core.errors import ConfigError, raise_faults
+from mobilebert_core.errors import ConfigError, brief, raise_faults
 
 Dialect = Literal["transformers", "google"]
 DIALECTS: tuple[Dialect, ...] = ("transformers", "google")
@@ -83,13 +83,15 @@ def fields_of(
 
 def _from_transformers(values: Mapping[str, Any], known: dict[str, Any]) -> dict[str, Any]:
     faults = [
-        f"{key} is {values[key]!r}, expected {allowed[0]!r}: no MobileBERT has it"
+        f"{key} is {brief(values[key])}, expected {allowed[0]!r}: no MobileBERT has it"
         for key, allowed in _REQUIRED_SETTINGS.items()
         if key in values and values[key] not in allowed
     ]
     raise_faults(ConfigError, "The configuration is of another model", faults)
-    if "id2label" in known:  # transformers writes both, and id2label wins there as well
-        known.pop("num_labels", None)
+    if known.get("id2label") is not None:  # it wins in transformers as well, which writes all
+        known = {
+            name: each for name, each in known.items() if name not in ("num_labels", "label2id")
+        }
     return {
         name: value
         for name, value in known.items()
@@ -100,7 +102,7 @@ def _from_transformers(values: Mapping[str, Any], known: dict[str, Any]) -> dict
 def _from_google(known: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(known.get("vocab_size"), int):
         raise ConfigError(
-            f"vocab_size is {known.get('vocab_size')!r}, expected an integer: "
+            f"vocab_size is {brief(known.get('vocab_size'))}, expected an integer: "
             "Google's bert_config.json always gives it"
         )
     known = _GOOGLE_DEFAULTS | known
@@ -139,7 +141,12 @@ def _to_google(fields: dict[str, Any]) -> dict[str, Any]:
     raise_faults(ConfigError, "Google's dialect cannot express the configuration", faults)
     activation = "gelu" if fields["hidden_act"] == "gelu_tanh" else fields["hidden_act"]
     names = ("vocab_size", *_GOOGLE_DEFAULTS)
-    return {name: fields[name] for name in names} | {"hidden_act": activation}
+    values = {name: fields[name] for name in names} | {"hidden_act": activation}
+    # Google's code has no name for these and keeps unknown keys; we read them again.
+    placeholders = {0: "LABEL_0", 1: "LABEL_1"}
+    omitted: dict[str, Any] = {"pad_token_id": 0, "classifier_dropout": None, "problem_type": None}
+    omitted["id2label"] = placeholders
+    return values | {name: fields[name] for name in omitted if fields[name] != omitted[name]}
 
 
 def read_json_object(path: Path) -> dict[str, Any]:

@@ -5,7 +5,9 @@ raise once; `raise_faults` formats them. All errors derive from `MobileBertError
 built-in error that a Python programmer would expect.
 """
 
+import reprlib
 from collections.abc import Sequence
+from typing import Any
 
 
 class MobileBertError(Exception):
@@ -50,6 +52,16 @@ class DuplicateBackendError(BackendError):
 
 class MobileBertWarning(UserWarning):
     """Something worth knowing happened that changes no number the caller asked for."""
+
+
+def brief(value: Any) -> str:
+    """A short `repr` for error messages: values of untrusted files may be huge or deeply nested."""
+    shortener = reprlib.Repr()
+    shortener.maxlevel, shortener.maxstring, shortener.maxother = 3, 80, 80
+    try:
+        return shortener.repr(value)
+    except (ValueError, RecursionError):  # an integer of more digits than Python prints
+        return f"a {type(value).__name__} too large to print"
 
 
 def raise_faults(error: type[MobileBertError], heading: str, faults: Sequence[str]) -> None:

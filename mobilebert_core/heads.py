@@ -102,7 +102,7 @@ def get_head(name: str) -> Head:
     Raises:
         ConfigError: no head has this name; the message lists all.
     """
-    if name not in HEADS:
+    if not isinstance(name, str) or name not in HEADS:
         raise ConfigError(f"No head is called {name!r}; expected one of {', '.join(HEADS)}")
     return HEADS[name]
 

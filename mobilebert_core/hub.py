@@ -6,7 +6,8 @@ from pathlib import Path
 
 from mobilebert_core.errors import CheckpointError, MissingDependencyError
 
-_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_PART = r"[A-Za-z0-9_]([\w.-]*[A-Za-z0-9_])?"
+_HUB_ID = re.compile(rf"{_PART}(/{_PART})?", re.ASCII)
 
 CONFIG_PATTERNS = ("config.json", "bert_config.json")
 WEIGHT_PATTERNS = ("*.safetensors", "*.safetensors.index.json")
@@ -32,10 +33,10 @@ def resolve(source: str | Path, patterns: Sequence[str], *, revision: str | None
         CheckpointError: neither a path nor an id, or the hub does not deliver it.
         MissingDependencyError: the source is an id and huggingface_hub is not installed.
     """
-    path = Path(source).expanduser()
-    if path.exists():
+    path = _existing(source)
+    if path is not None:
         return path
-    if isinstance(source, Path) or not _HUB_ID.fullmatch(source) or source in (".", ".."):
+    if isinstance(source, Path) or not _HUB_ID.fullmatch(source) or len(source) > 96:
         raise CheckpointError(f"{source} does not exist; give a folder, a file or a hub id")
     try:
         from huggingface_hub import snapshot_download
@@ -45,7 +46,12 @@ def resolve(source: str | Path, patterns: Sequence[str], *, revision: str | None
             'type: pip install "mobilebert[hub]"'
         ) from error
     try:
-        folder = snapshot_download(source, revision=revision, allow_patterns=list(patterns))
+        folder = snapshot_download(
+            source,
+            revision=revision,
+            allow_patterns=list(patterns),
+            ignore_patterns="*/*",  # a pattern's * crosses folders: other checkpoints lie there
+        )
     except Exception as error:
         raise CheckpointError(
             f"{source!r} is no local folder, and the hub did not deliver it: "
@@ -54,10 +60,18 @@ def resolve(source: str | Path, patterns: Sequence[str], *, revision: str | None
     return Path(folder)
 
 
+def _existing(source: str | Path) -> Path | None:
+    """The path that a source names, if something is there."""
+    try:
+        path = Path(source).expanduser()
+        return path if str(source) and path.exists() else None
+    except (OSError, RuntimeError, ValueError):  # no such user, too long, a null byte
+        return None
+
+
 def resolve_checkpoint(source: str | Path, *, revision: str | None = None) -> Path:
     """`resolve` for a model: pickles are downloaded only where there are no safetensors."""
     path = resolve(source, CONFIG_PATTERNS + WEIGHT_PATTERNS, revision=revision)
-    local = Path(source).expanduser().exists()
-    if local or path.is_file() or any(path.glob("*.safetensors")):
+    if _existing(source) is not None or any(path.glob("*.safetensors")):
         return path
     return resolve(source, CONFIG_PATTERNS + PICKLE_PATTERNS, revision=revision)

@@ -36,7 +36,7 @@ def _mix(counters: Array) -> Array:
 
 def _key(seed: int, name: str) -> np.uint64:
     """Where a tensor's counters start: the first 8 bytes of SHA-256 over seed and name."""
-    if isinstance(seed, bool) or not isinstance(seed, int):
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
         raise ConfigError(f"seed is {seed!r}, expected an integer")
     digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
     return np.uint64(int.from_bytes(digest[:8], "little"))

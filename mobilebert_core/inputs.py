@@ -64,7 +64,7 @@ def as_array(name: str, value: Any) -> Array:
         array = np.asarray(value)
     except Exception as error:
         raise InputError(_unreadable(name, value)) from error
-    if array.dtype.kind not in "biuf":
+    if array.dtype.kind not in "biuf" and "float" not in array.dtype.name:  # bfloat16 is of kind V
         raise InputError(_unreadable(name, value))
     text_level = name in ("input_ids", "attention_mask", "token_type_ids", "position_ids")
     if isinstance(value, list | tuple) and array.ndim == 1 and text_level and array.size:
@@ -72,18 +72,31 @@ def as_array(name: str, value: Any) -> Array:
     return array
 
 
+def _is_flat(value: Any) -> bool:
+    return isinstance(value, list | tuple) and np.ndim(value) == 1
+
+
+_TOKEN_LABELLED = ("pretraining", "masked-lm", "token-classification")
+
+
+def _as_arrays(values: Mapping[str, Any], faults: list[str]) -> dict[str, Array]:
+    """All that can be read; what cannot joins the faults."""
+    arrays = {}
+    for name, value in values.items():
+        if value is None:
+            continue
+        try:
+            arrays[name] = as_array(name, value)
+        except InputError as error:
+            faults.append(str(error))
+    return arrays
+
+
 def _unreadable(name: str, value: Any) -> str:
     return (
         f"{name} is a {type(value).__name__} that makes no rectangular array of numbers; pass an "
         "array or equally long lists (tokenizer(..., padding=True) makes them so)"
     )
-
-
-def is_regression(config: MobileBertConfig) -> bool:
-    """Whether sequence classification predicts numbers, when nothing but the config is known."""
-    if config.problem_type is None:
-        return config.num_labels == 1
-    return config.problem_type == "regression"
 
 
 def infer_problem_type(config: MobileBertConfig, *, integer_labels: bool) -> str:
@@ -169,6 +182,32 @@ def check_collect(collect: Iterable[str]) -> tuple[str, ...]:
     return names
 
 
+def read(
+    config: MobileBertConfig, head: str, inputs: Mapping[str, Any], labels: Mapping[str, Any]
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """The inputs and labels that are given, as checked NumPy arrays.
+
+    Args:
+        config: the configuration of the model.
+        head: name of its head.
+        inputs: by keyword; arrays or nested lists. None means not given.
+        labels: likewise.
+
+    Raises:
+        InputError: lists everything that is wrong.
+    """
+    check_names(head, inputs, INPUT_NAMES)
+    faults: list[str] = []
+    arrays = _as_arrays(inputs, faults)
+    targets = _as_arrays(labels, faults)
+    raise_faults(InputError, f"The inputs do not fit the {head} model", faults)
+    one_text = head in _TOKEN_LABELLED and _is_flat(inputs.get("input_ids"))
+    if one_text and _is_flat(labels.get("labels")):
+        targets["labels"] = targets["labels"][None]
+    check(config, head, arrays, targets)
+    return arrays, targets
+
+
 def prepare(
     config: MobileBertConfig, head: str, inputs: Mapping[str, Any], labels: Mapping[str, Any]
 ) -> tuple[Batch, dict[str, Array]]:
@@ -183,10 +222,11 @@ def prepare(
     Raises:
         InputError: lists everything that is wrong.
     """
-    check_names(head, inputs, INPUT_NAMES)
-    arrays = {name: as_array(name, each) for name, each in inputs.items() if each is not None}
-    targets = {name: as_array(name, each) for name, each in labels.items() if each is not None}
-    check(config, head, arrays, targets)
+    if not isinstance(inputs, Mapping):
+        raise InputError(
+            f"The inputs are a {type(inputs).__name__}, expected a mapping with input_ids"
+        )
+    arrays, targets = read(config, head, inputs, labels)
     ids, embeds = arrays.get("input_ids"), arrays.get("inputs_embeds")
     shape = ids.shape if ids is not None else arrays["inputs_embeds"].shape[:-1]
     mask = arrays.get("attention_mask")
@@ -286,7 +326,7 @@ class _Checker:
         fits = given == shape
         if not self.head.choices:
             full = (shape[0], self.config.num_attention_heads, shape[1], shape[1])
-            expected += f" or broadcastable to {full}"
+            expected += f" or 4-D, broadcastable to {full}"
             broadcasts = len(given) == 4 and all(
                 have in (1, want) for have, want in zip(given, full, strict=True)
             )

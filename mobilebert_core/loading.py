@@ -165,7 +165,10 @@ def resize_token_embeddings(model: Any, vocab_size: int, *, seed: int = 0) -> An
     backend = registry.get(own.backend_name)
     config, weights = resize_weights(own.config, backend.weights(model), vocab_size, seed=seed)
     dtype = str(weights[schema.WORD_EMBEDDINGS].dtype)
-    return backend.build(config, own.head, weights, dtype=dtype, device=None)
+    device = getattr(model, "device", None)
+    return backend.build(
+        config, own.head, weights, dtype=dtype, device=None if device is None else str(device)
+    )
 
 
 def _own_model(model: Any) -> Model:
@@ -237,6 +240,9 @@ def fit_weights(
     specs = schema.owned_tensors(config, head, add_pooling_layer=pooled)
     fresh = _fresh_names(checkpoint, specs, head, ignore_mismatched_sizes)
     shapes = {name: store.shape(name) for name in store if name in specs and name not in fresh}
+    # Head tensors may be left over, parts of the encoder never: the model would be another one.
+    parts = (f"{schema.PREFIX}embeddings.", f"{schema.PREFIX}encoder.")
+    shapes |= {name: store.shape(name) for name in store if name.startswith(parts)}
     expected = {name: spec for name, spec in specs.items() if name not in fresh}
     try:
         schema.validate(expected, shapes, str(checkpoint.path))

@@ -32,6 +32,18 @@ class Output(Generic[ArrayT]):
         ordered = names[2:] + names[:2]
         return [name for name in ordered if getattr(self, name) is not None]
 
+    def values(self) -> tuple[Any, ...]:
+        """The present fields, in the order of `keys`."""
+        return self.to_tuple()
+
+    def items(self) -> list[tuple[str, Any]]:
+        """Names and values of the present fields."""
+        return [(name, getattr(self, name)) for name in self.keys()]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """A present field, else `default`."""
+        return getattr(self, key) if key in self.keys() else default
+
     def to_tuple(self) -> tuple[Any, ...]:
         """The present fields, in the order of `keys`."""
         return tuple(getattr(self, name) for name in self.keys())

@@ -8,6 +8,8 @@ import difflib
 import importlib
 import importlib.metadata
 import importlib.util
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import cast
@@ -100,21 +102,41 @@ def _resolve(name: str, rows: list[importlib.metadata.EntryPoint]) -> BackendInf
             f"The entry point of backend {name!r}, {rows[0].value}, is a {type(info).__name__}, "
             "expected a BackendInfo"
         )
+    if info.name != name:
+        return BrokenBackendError(
+            f"The entry point {name!r} describes a backend called {info.name!r} "
+            f"({rows[0].value}); the two names must be the same"
+        )
     return info
 
 
 def _infos() -> dict[str, BackendInfo]:
     """All usable descriptions, by name and alias."""
     rows = [info for info in _entry_points().values() if isinstance(info, BackendInfo)]
-    infos: dict[str, BackendInfo] = {}
-    for info in [*rows, *_registered.values()]:
-        for name in (info.name, *info.aliases):
-            infos.setdefault(name, info)
+    rows += _registered.values()
+    infos = {info.name: info for info in rows}
+    for info in rows:  # an alias never takes a name away
+        for alias in info.aliases:
+            infos.setdefault(alias, info)
     return infos
 
 
 def _missing(info: BackendInfo) -> tuple[str, ...]:
-    return tuple(name for name in info.requires if importlib.util.find_spec(name) is None)
+    return tuple(name for name in info.requires if not _is_there(name))
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):  # no parent package; a module without a specification
+        return module in sys.modules and sys.modules[module] is not None
+
+
+def _versions(modules: Iterable[str]) -> dict[str, str]:
+    """Versions by module; a distribution may have another name, as tensorflow-cpu does."""
+    owners = importlib.metadata.packages_distributions()
+    found = {module: owners.get(module.partition(".")[0]) for module in modules}
+    return {name: importlib.metadata.version(each[0]) for name, each in found.items() if each}
 
 
 def find(name: str) -> BackendInfo:
@@ -202,12 +224,13 @@ def backends() -> dict[str, BackendStatus]:
     rows = {}
     for info in dict.fromkeys(sorted(_infos().values(), key=lambda info: -info.priority)):
         missing = _missing(info)
-        versions = {
-            name: importlib.metadata.version(name) for name in info.requires if name not in missing
-        }
+        versions = _versions(name for name in info.requires if name not in missing)
         rows[info.name] = BackendStatus(
             info.name, not missing, missing, versions, info.install if missing else ""
         )
+    for name, offer in _entry_points().items():
+        if isinstance(offer, BackendError):
+            rows.setdefault(name, BackendStatus(name, False, (), {}, str(offer)))
     return rows
 
 

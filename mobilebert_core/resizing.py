@@ -40,6 +40,12 @@ def resize_token_embeddings(
     if WORD_EMBEDDINGS not in resized:
         raise ConfigError(f"The weights hold no {WORD_EMBEDDINGS}: they are not canonical")
 
+    if len(resized[WORD_EMBEDDINGS]) != config.vocab_size:
+        raise ConfigError(
+            f"{WORD_EMBEDDINGS} has {len(resized[WORD_EMBEDDINGS])} rows, expected vocab_size "
+            f"({config.vocab_size}): weights and configuration belong to different models"
+        )
+
     def new_rows(name: str, like: Array, width: int) -> Array:
         values = standard_normal(seed, f"{name}/token", config.vocab_size * width, added * width)
         scaled = values.reshape(added, width) * config.initializer_range

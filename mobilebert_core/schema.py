@@ -77,7 +77,8 @@ def unused_tensors(config: MobileBertConfig, head: str) -> dict[str, TensorSpec]
     vocabulary block even where its own computation leaves them out.
     """
     specs: list[TensorSpec] = []
-    if config.use_bottleneck and not config.shares_key_query_bottleneck:
+    shared_but_unread = config.key_query_shared_bottleneck and config.use_bottleneck_attention
+    if config.use_bottleneck and shared_but_unread:
         for layer in range(config.num_hidden_layers):
             name = f"{PREFIX}encoder.layer.{layer}.bottleneck.attention"
             specs += _bottleneck(config, name)
@@ -104,7 +105,7 @@ def validate(
     """
     owned = {name: spec for name, spec in specs.items() if spec.tied_to is None}
     faults = [f"missing: {name} {spec.shape}" for name, spec in owned.items() if name not in shapes]
-    faults += [f"unexpected: {name} {shapes[name]}" for name in shapes if name not in owned]
+    faults += [f"unexpected: {name} {tuple(shapes[name])}" for name in shapes if name not in owned]
     faults += [
         f"shape: {name} is {tuple(shapes[name])}, expected {spec.shape}"
         for name, spec in owned.items()

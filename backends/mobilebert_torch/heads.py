@@ -16,7 +16,7 @@ from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.errors import ConfigError
 from mobilebert_core.heads import HEADS
 from mobilebert_core.initialization import initial_weights
-from mobilebert_core.inputs import INPUT_NAMES, LABEL_NAMES, Batch, as_array, check, check_names
+from mobilebert_core.inputs import INPUT_NAMES, LABEL_NAMES, Batch, check_names, read
 from mobilebert_core.pretrained import Pretrained, with_call_signature
 from mobilebert_torch.encoder import ACTIVATIONS, Backbone, Encoded
 from mobilebert_torch.losses import cross_entropy, sequence_classification_loss, span_loss
@@ -216,25 +216,33 @@ class MobileBertPreTrainedModel(Pretrained, nn.Module):
 
     def check_values(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments as tensors, checked; a mask of ones is left out, which is faster."""
-        views = {
-            name: value if name == "inputs_embeds" and isinstance(value, Tensor)
-            else as_array(name, value.cpu() if isinstance(value, Tensor) else value)
-            for name, value in given.items()
-        }  # fmt: skip
-        inputs = {name: value for name, value in views.items() if name in INPUT_NAMES}
-        labels = {name: value for name, value in views.items() if name in LABEL_NAMES}
-        check(self.config, self.head, inputs, labels)
-        tensors = {
-            name: value if isinstance(value, Tensor)
-            else torch.as_tensor(views[name], device=self.device)
-            for name, value in given.items()
-        }  # fmt: skip
+        views = {name: view(name, value) for name, value in given.items()}
+        arrays, targets = read(
+            self.config,
+            self.head,
+            {name: each for name, each in views.items() if name not in LABEL_NAMES},
+            {name: each for name, each in views.items() if name in LABEL_NAMES},
+        )
+        tensors = dict(given)
+        for name, array in (arrays | targets).items():
+            if not isinstance(given[name], Tensor):
+                tensors[name] = torch.as_tensor(array, device=self.device)
         for name, tensor in tensors.items():  # torch looks rows up by int32 and int64 only
             if not tensor.is_floating_point() and tensor.dtype != torch.int32:
                 tensors[name] = tensor.long()
-        if "attention_mask" in views and views["attention_mask"].all():
+        if "attention_mask" in arrays and arrays["attention_mask"].all():
             del tensors["attention_mask"]
         return tensors
+
+
+def view(name: str, value: Any) -> Any:
+    """What core can check of an argument: a tensor's values, of embeddings the shape only."""
+    if not isinstance(value, Tensor):
+        return value
+    if name == "inputs_embeds" and value.is_floating_point():  # large, and may need a gradient
+        return np.broadcast_to(np.float32(0), value.shape)
+    value = value.detach().cpu()
+    return value.float() if value.dtype == torch.bfloat16 else value
 
 
 def extras(encoded: Encoded) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from metrics import absolute_error
 
 import mobilebert
+from metrics import absolute_error
 from mobilebert_core import hub
 from mobilebert_core.errors import CheckpointError, MissingDependencyError
 

@@ -328,6 +328,22 @@ def test_gradient_flows_to_given_embeddings(make: Any) -> None:
     assert embeddings.grad.abs().min() > 0
 
 
+def test_additive_four_dimensional_mask_is_refused(make: Any) -> None:
+    mask = torch.zeros(1, 1, 3, 3)
+    mask[..., 2] = -torch.inf
+
+    with pytest.raises(InputError, match="values other than 0"):
+        make()([1, 2, 3], attention_mask=mask)
+
+
+def test_labels_may_be_bfloat16(make: Any) -> None:
+    model = make("sequence-classification", num_labels=1)
+
+    loss = model([1, 2], labels=torch.tensor([0.5], dtype=torch.bfloat16)).loss
+
+    assert loss == model([1, 2], labels=torch.tensor([0.5])).loss
+
+
 def test_constructor_gives_the_fresh_weights_of_its_seed(torch_backend: Any) -> None:
     import mobilebert
 

@@ -703,7 +703,7 @@ def _nested(depth: int, path: Path) -> str:
 def test_nested_file_raises_a_config_error_when_the_depth_is_near_the_recursion_limit(
     tmp_path: Path,
 ) -> None:
-    results = {_nested(depth, tmp_path / "config.json") for depth in range(700, 1000, 3)}
+    results = {_nested(depth, tmp_path / "config.json") for depth in range(700, 1000)}
     assert results == {"ConfigError"}
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models import random_batch, random_labels, small_config
 
 from mobilebert_core.errors import InputError
 from mobilebert_core.heads import HEADS
@@ -20,10 +19,10 @@ from mobilebert_core.inputs import (
     check,
     check_collect,
     infer_problem_type,
-    is_regression,
     prepare,
     split_labels,
 )
+from models import random_batch, random_labels, small_config
 
 CONFIG = small_config()  # vocab 61, positions 19, token types 4, embedding 10, heads 3, labels 5
 IDS = np.arange(14).reshape(2, 7)
@@ -174,6 +173,7 @@ def test_largest_ids_are_accepted() -> None:
         ),
         ({"input_ids": IDS, "attention_mask": np.ones((2, 4, 7, 7))}, ["(2, 4, 7, 7)"]),
         ({"input_ids": IDS, "attention_mask": np.ones((2, 7, 7))}, ["(2, 7, 7)"]),
+        ({"input_ids": IDS, "attention_mask": np.ones((2, 1, 1, 0))}, ["(2, 1, 1, 0)"]),
         ({"input_ids": IDS, "attention_mask": np.ones(7)}, ["(7,)", "(2, 7)"]),
         ({"input_ids": IDS, "attention_mask": IDS}, ["attention_mask", "0 (ignore)", "1 (attend)"]),
         ({"input_ids": IDS, "attention_mask": np.full((2, 7), -10000.0)}, ["attention_mask"]),
@@ -388,19 +388,6 @@ def test_problem_type_is_inferred_as_in_transformers(
 ) -> None:
     config = small_config(**changes)
     assert infer_problem_type(config, integer_labels=integers).startswith(expected)
-
-
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({"num_labels": 1}, True),
-        ({"num_labels": 2}, False),
-        ({"num_labels": 3, "problem_type": "regression"}, True),
-        ({"num_labels": 1, "problem_type": "single_label_classification"}, False),
-    ],
-)
-def test_regression_is_told_from_the_config(changes: dict[str, Any], expected: bool) -> None:
-    assert is_regression(small_config(**changes)) is expected
 
 
 def test_bare_label_belongs_to_the_only_name() -> None:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from metrics import relative_error
-from models import small_config
 
+from metrics import relative_error
 from mobilebert_core.losses import cross_entropy, sequence_classification_loss, span_loss
+from models import small_config
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional

@@ -149,6 +149,14 @@ def test_one_distribution_listed_twice_is_one_claim(
     assert registry.find("mlx").name == "mlx"
 
 
+def test_two_distributions_that_offer_the_same_object_are_one_claim(
+    distribution: Distribution,
+) -> None:
+    distribution("toy-mlx", "mlx", module="made_up_shared")
+    distribution("toy-mlx-renamed", "mlx", module="made_up_shared")
+    assert registry.get("mlx").name == "mlx"
+
+
 # Four errors --------------------------------------------------------------------------------------
 
 

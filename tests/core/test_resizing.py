@@ -5,7 +5,6 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from models import VARIANTS, random_weights, small_config
 
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.errors import ConfigError
@@ -17,6 +16,7 @@ from mobilebert_core.schema import (
     WORD_EMBEDDINGS,
     owned_tensors,
 )
+from models import VARIANTS, random_weights, small_config
 
 
 @pytest.fixture(params=HEADS)

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from models import OWN_VARIANTS, SMALL, VARIANTS, small_config
 
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.errors import CheckpointError, ConfigError
@@ -22,6 +21,7 @@ from mobilebert_core.schema import (
     unused_tensors,
     validate,
 )
+from models import OWN_VARIANTS, SMALL, VARIANTS, small_config
 
 
 @pytest.fixture(params=HEADS)

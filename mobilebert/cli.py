@@ -1,0 +1,69 @@
+"""The `mobilebert` command: puts the commands together and reports errors.
+
+An error that the library raises on purpose is one message on standard error and exit code 1; wrong
+usage is exit code 2. Everything else is a defect and keeps its traceback. Read next: `commands`.
+"""
+
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+from typer.core import TyperGroup
+
+from mobilebert.commands import backends, demo, inspect
+from mobilebert_core.errors import MobileBertError
+
+
+class _Commands(TyperGroup):
+    """Commands whose expected errors are told without a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except MobileBertError as error:
+            message = Text.assemble(("Error: ", "bold red"), str(error))
+            Console(stderr=True).print(message, soft_wrap=True)
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    # A traceback with local variables would print whole weight tensors.
+    pretty_exceptions_show_locals=False,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        import mobilebert
+
+        typer.echo(f"mobilebert {mobilebert.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _mobilebert(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """MobileBERT for NumPy, PyTorch, TensorFlow and JAX.
+
+    Start with `mobilebert backends` for what is installed, `mobilebert demo` for all of it at work,
+    and `mobilebert inspect FOLDER` for a checkpoint of your own.
+    """
+
+
+app.command("backends")(backends.command)
+app.command("inspect")(inspect.command)
+app.command("demo")(demo.command)
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="mobilebert")
