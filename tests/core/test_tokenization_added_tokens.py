@@ -90,6 +90,20 @@ def test_spaces_that_one_token_swallowed_are_not_swallowed_again(kind):
     assert tokenizer.tokenize("[中") == ["[ ", "中 "]
 
 
+def test_longest_of_several_matches_wins(kind):
+    tokenizer = kind()
+    tokenizer.add_tokens(["zed", "zedzed", "ze"])
+    assert tokenizer.tokenize("zedzedze") == ["zedzed", "ze"]
+
+
+def test_single_word_does_not_match_beside_a_circled_letter(kind):
+    # Circled letters are symbols by category, but letters to the Rust library.
+    tokenizer = kind()
+    tokenizer.add_tokens(AddedToken("zed", single_word=True, normalized=False))
+    assert tokenizer.tokenize("zedⒶ")[0] != "zed"
+    assert tokenizer.tokenize("zed☃")[0] == "zed"
+
+
 def test_added_word_gets_the_next_id_and_counts_in_the_length(kind):
     tokenizer = kind()
     assert tokenizer.add_tokens(["covid-19", "zzyzx"]) == 2

@@ -168,4 +168,15 @@ def test_cached_words_give_the_same_when_the_cache_has_overflown(monkeypatch):
     monkeypatch.setattr("mobilebert_core.tokenization.wordpiece._CACHED_WORDS", 3)
     lines = SAMPLE.read_text(encoding="utf-8").split("\n")[:50]
     random.Random(0).shuffle(lines)
-    assert_agree([MobileBertTokenizer(), MobileBertTokenizerFast()], lines)
+    slow = MobileBertTokenizer()
+    assert_agree([slow, MobileBertTokenizerFast()], lines)
+    assert len(slow._wordpiece._seen) <= 3
+
+
+@pytest.mark.parametrize(("length", "tokens"), [(100, 50), (101, 1)])
+def test_word_beyond_the_limit_is_unknown(length, tokens):
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "ab", "##ab", "##a"]
+    vocabulary = {piece: index for index, piece in enumerate(pieces)}
+    word = ("ab" * 51)[:length]
+    for kind in (MobileBertTokenizer, MobileBertTokenizerFast):
+        assert len(kind(vocab=vocabulary).tokenize(word)) == tokens

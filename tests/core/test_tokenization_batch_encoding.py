@@ -37,7 +37,7 @@ CALLS = {
         "text": [SECOND, FIRST],
         "padding": True,
         "padding_side": "left",
-        "pad_to_multiple_of": 8,
+        "pad_to_multiple_of": 32,
     },
     "words": {"text": [["Unaffable", "", "don't"]], "is_split_into_words": True},
     "no special tokens": {"text": [(FIRST, SECOND)], "add_special_tokens": False},

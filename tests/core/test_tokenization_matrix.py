@@ -124,9 +124,10 @@ def test_tensors_hold_the_values_of_the_lists(three, tensors):
 
 
 def test_tensors_of_a_single_text_have_a_batch_axis(three):
-    for tokenizer in three["right"]:
+    for tokenizer in three["right"][:2]:
         batch = tokenizer(SHORT, return_tensors="np", return_offsets_mapping=True)
         assert batch["input_ids"].shape == (1, 5)
+        assert {str(array.dtype) for array in batch.values()} == {"int64"}
         assert batch["offset_mapping"].shape == (1, 5, 2)
 
 

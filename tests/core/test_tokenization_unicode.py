@@ -140,6 +140,19 @@ def test_positions_stay_in_order_when_marks_are_reordered():
     assert (text, sources) == ("a\U0001d165b", [0, 1, 3])
 
 
+def test_parts_of_a_character_share_its_position_when_marks_are_reordered():
+    text, sources = Normalizer().normalize("é\U0001d165b")
+    assert (text, sources) == ("e\U0001d165b", [0, 1, 2])
+
+
+def test_character_newer_than_the_rust_table_is_not_decomposed():
+    assert decompose("\U00011938") == "\U00011938"
+
+
+def test_letter_newer_than_python_has_a_lower_case():
+    assert lower("\ua7cb") == "ɤ"
+
+
 mark_texts = st.text(
     st.one_of(
         st.sampled_from([chr(c) for first, last in KEPT_MARKS for c in range(first, last + 1)]),
