@@ -1,9 +1,11 @@
 """The safetensors format: one `model.safetensors`, or several beside an index.
 
-The safetensors library checks the header and maps the data; what it leaves to its callers is here:
-a key given twice, shapes beyond NumPy, and dtypes that are none of weights.
+The safetensors library checks the header and writes the files. What it leaves to its callers is
+here: a key given twice, shapes beyond NumPy, dtypes that are none of weights. Tensors are read
+through a mapping of our own, so that what has been read does not stay resident.
 """
 
+import mmap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,13 @@ from mobilebert_core.checkpoints.sharding import (
     read_sharded,
     write_index,
 )
-from mobilebert_core.checkpoints.store import Array, StoredTensor, TensorStore, check_shape
+from mobilebert_core.checkpoints.store import (
+    Array,
+    StoredTensor,
+    TensorStore,
+    check_shape,
+    mapped_tensor,
+)
 
 FILE = "model.safetensors"
 _DTYPE_NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
@@ -37,20 +45,21 @@ def read_safetensors(path: Path) -> dict[str, StoredTensor]:
 def _read_file(path: Path) -> dict[str, StoredTensor]:
     data = map_file(path)
     try:
-        file: Any = safe_open(path, framework="numpy")
+        with safe_open(path, framework="numpy") as file:  # checks bounds, overlaps and sizes
+            names = list(file.keys())
     except (SafetensorError, OSError, ValueError) as error:
         raise damaged(path, str(error)) from error
-    header_size = int.from_bytes(data[:8], "little")
-    parse_json_object(data[8 : 8 + header_size], path)
-    names = list(file.keys())
-    return {name: _stored_tensor(path, file, name) for name in names}
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = parse_json_object(data[8:start], path)
+    return {name: _stored_tensor(path, data, name, header[name], start) for name in names}
 
 
-def _stored_tensor(path: Path, file: Any, name: str) -> StoredTensor:
-    entry = file.get_slice(name)
-    shape = check_shape(path, name, tuple(entry.get_shape()))
-    dtype = entry.get_dtype()
-    return StoredTensor(shape, _DTYPE_NAMES.get(dtype, dtype), lambda: file.get_tensor(name))
+def _stored_tensor(
+    path: Path, data: mmap.mmap, name: str, entry: dict[str, Any], start: int
+) -> StoredTensor:
+    shape = check_shape(path, name, tuple(entry["shape"]))
+    dtype = _DTYPE_NAMES.get(entry["dtype"], entry["dtype"])
+    return mapped_tensor(data, shape, dtype, start + entry["data_offsets"][0])
 
 
 def write_safetensors(

@@ -77,9 +77,18 @@ def mapped_tensor(
         if prod(shape) == 0:
             return np.empty(shape, DTYPES[dtype])
         view: Array = np.ndarray(shape, DTYPES[dtype], data, offset, strides)
-        return view.copy()
+        values = view.copy()
+        _release(data, offset, values.nbytes)
+        return values
 
     return StoredTensor(shape, dtype, read)
+
+
+def _release(data: mmap.mmap, start: int, size: int) -> None:
+    """Let go of mapped pages that have been read: resident, they count as memory of the process."""
+    if hasattr(mmap, "MADV_DONTNEED"):
+        first = start - start % mmap.PAGESIZE
+        data.madvise(mmap.MADV_DONTNEED, first, min(start + size, len(data)) - first)
 
 
 class TensorStore(Mapping[str, Array]):

@@ -194,6 +194,26 @@ def test_dropout_acts_in_training_only(field: str, make: Any) -> None:
     assert not torch.equal(model.train()(**batch).logits, reference)
 
 
+@pytest.mark.parametrize(
+    "head", ["sequence-classification", "multiple-choice", "token-classification"]
+)
+def test_classifier_has_its_own_dropout(head: str, make: Any) -> None:
+    model = make(head, attention_probs_dropout_prob=0.0, classifier_dropout=0.4)
+    batch = tensors_of(random_batch(model.config, head))
+    reference = model(**batch).logits
+
+    assert not torch.equal(model.train()(**batch).logits, reference)
+
+
+def test_embeddings_have_dropout(make: Any) -> None:
+    model = make(hidden_dropout_prob=0.4, attention_probs_dropout_prob=0.0).train()
+    batch = tensors_of(random_batch(model.config, "base"))
+
+    states = model(**batch, output_hidden_states=True).hidden_states
+
+    assert 0.3 < (states[0] == 0).double().mean() < 0.5
+
+
 def test_dropout_is_absent_inside_the_layer_when_there_is_a_bottleneck(make: Any) -> None:
     inside = make(hidden_dropout_prob=0.3).encoder.layer[0]
     without = make(hidden_dropout_prob=0.3, use_bottleneck=False).encoder.layer[0]
