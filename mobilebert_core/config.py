@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from mobilebert_core.config_checks import choice_faults, consistent_labels, size_faults
 from mobilebert_core.dialects import (
     DIALECTS,
     Dialect,
@@ -20,36 +21,6 @@ from mobilebert_core.dialects import (
     read_json_object,
 )
 from mobilebert_core.errors import ConfigError, brief, raise_faults
-
-ACTIVATIONS = ("relu", "gelu", "gelu_tanh")
-NORMALIZATIONS = ("no_norm", "layer_norm")
-TRIGRAM_PADDINGS = ("faithful", "masked")
-PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
-
-_SIZES = (
-    "vocab_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "max_position_embeddings",
-    "type_vocab_size",
-    "embedding_size",
-    "intra_bottleneck_size",
-    "num_feedforward_networks",
-)
-# Files are untrusted: what the schema repeats or allocates before it reads a tensor is bounded.
-_LARGEST_SIZE = 2**31 - 1
-_MOST_REPETITIONS = 10_000
-_MOST_LABELS = 1_000_000
-_REPEATED = ("num_hidden_layers", "num_feedforward_networks")
-_FLAGS = (
-    "trigram_input",
-    "use_bottleneck",
-    "use_bottleneck_attention",
-    "key_query_shared_bottleneck",
-    "classifier_activation",
-)
 
 _PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
@@ -128,55 +99,13 @@ class MobileBertConfig:
     def __post_init__(self) -> None:
         """Normalise the label fields, then check everything."""
         faults: list[str] = []
-        self._set_labels(faults)
-        faults += _size_faults(self) + _choice_faults(self)
+        labels = consistent_labels(self.num_labels, self.id2label, self.label2id, faults)
+        for name, value in labels.items():
+            object.__setattr__(self, name, value)
+        faults += size_faults(self) + choice_faults(self)
         raise_faults(ConfigError, "The MobileBERT configuration is invalid", faults)
         for name in ("initializer_range", "layer_norm_eps"):  # transformers accepts no int there
             object.__setattr__(self, name, float(getattr(self, name)))
-
-    def _set_labels(self, faults: list[str]) -> None:
-        """Make `num_labels`, `id2label` and `label2id` say the same."""
-        count = self.num_labels
-        if not _is_int(count) or not (count == -1 or 1 <= count <= _MOST_LABELS):
-            faults.append(f"num_labels is {brief(count)}, expected 1 to {_MOST_LABELS}")
-            return
-        try:
-            id2label = {_label_id(key): str(label) for key, label in (self.id2label or {}).items()}
-            label2id = {str(label): _label_id(key) for label, key in (self.label2id or {}).items()}
-        except (TypeError, ValueError, AttributeError):
-            faults.append(
-                f"id2label is {brief(self.id2label)} and label2id is {brief(self.label2id)}, "
-                "expected mappings from int to str and back"
-            )
-            return
-        if len(id2label) != len(self.id2label or {}):
-            faults.append(f"id2label is {brief(self.id2label)}, expected every id once")
-        if not id2label:  # label2id says the same the other way round
-            id2label = {key: label for label, key in label2id.items()}
-        # Placeholder names of another count carry no meaning: `replace(num_labels=...)` drops them.
-        if all(label == f"LABEL_{key}" for key, label in id2label.items()):
-            if count > 0 or not id2label:
-                id2label = {key: f"LABEL_{key}" for key in range(2 if count == -1 else count)}
-            label2id = {}
-        if sorted(id2label) != list(range(len(id2label))) or not id2label:
-            faults.append(
-                f"labels have the ids {brief(sorted(id2label))} (num_labels {self.num_labels!r}), "
-                "expected at least one label and ids 0, 1, 2, ... without a gap"
-            )
-        elif self.num_labels not in (-1, len(id2label)):
-            faults.append(
-                f"num_labels is {self.num_labels!r}, but id2label names {len(id2label)} labels; "
-                "give one of the two or make them agree"
-            )
-        object.__setattr__(self, "num_labels", len(id2label))
-        object.__setattr__(self, "id2label", dict(sorted(id2label.items())))
-        # Several ids may carry one name; the first of them is the name's id.
-        names = {name: key for key, name in reversed(self.id2label.items())}
-        if label2id and label2id != names:
-            faults.append(
-                f"label2id is {brief(label2id)}, but id2label says {brief(names)}; give one of them"
-            )
-        object.__setattr__(self, "label2id", names)
 
     @property
     def true_hidden_size(self) -> int:
@@ -345,74 +274,3 @@ def _reject_unknown(changes: Mapping[str, Any]) -> None:
             f"No configuration field is called {', '.join(map(repr, unknown))}; "
             f"expected some of {', '.join(_field_names())}"
         )
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _label_id(key: object) -> int:
-    """An id that may be a string, as JSON has it."""
-    if not _is_int(key) and not isinstance(key, str):
-        raise TypeError
-    return int(key)  # type: ignore[call-overload, no-any-return]
-
-
-def _largest(name: str) -> int:
-    return _MOST_REPETITIONS if name in _REPEATED else _LARGEST_SIZE
-
-
-def _size_faults(config: MobileBertConfig) -> list[str]:
-    faults = [
-        f"{name} is {brief(getattr(config, name))}, expected an integer of 1 to {_largest(name)}"
-        for name in _SIZES
-        if not _is_int(getattr(config, name)) or not 1 <= getattr(config, name) <= _largest(name)
-    ]
-    if faults:
-        return faults
-    if config.true_hidden_size % config.num_attention_heads:
-        name = "intra_bottleneck_size" if config.use_bottleneck else "hidden_size"
-        faults.append(
-            f"{name} is {config.true_hidden_size}, expected a multiple of num_attention_heads "
-            f"({config.num_attention_heads})"
-        )
-    if config.embedding_size > config.hidden_size:
-        faults.append(
-            f"embedding_size is {config.embedding_size}, expected at most hidden_size "
-            f"({config.hidden_size}): the masked-lm head has the difference as extra rows"
-        )
-    pad = config.pad_token_id
-    if pad is not None and not (_is_int(pad) and 0 <= pad < config.vocab_size):
-        last = config.vocab_size - 1
-        faults.append(f"pad_token_id is {brief(pad)}, expected None or 0 to {last}")
-    return faults
-
-
-def _choice_faults(config: MobileBertConfig) -> list[str]:
-    choices: list[tuple[str, tuple[str | None, ...]]] = [
-        ("hidden_act", ACTIVATIONS),
-        ("normalization_type", NORMALIZATIONS),
-        ("trigram_padding", TRIGRAM_PADDINGS),
-        ("problem_type", (None, *PROBLEM_TYPES)),
-    ]
-    faults = [
-        f"{name} is {brief(getattr(config, name))}, expected one of {list(allowed)}"
-        for name, allowed in choices
-        if getattr(config, name) not in allowed
-    ]
-    faults += [
-        f"{name} is {brief(getattr(config, name))}, expected true or false"
-        for name in _FLAGS
-        if not isinstance(getattr(config, name), bool)
-    ]
-    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
-        value = getattr(config, name)
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not (name == "classifier_dropout" and value is None) and not (number and 0 <= value < 1):
-            faults.append(f"{name} is {brief(value)}, expected a probability in [0, 1)")
-    for name in ("initializer_range", "layer_norm_eps"):
-        value = getattr(config, name)
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not (number and 0 < value <= 1e30):  # float32 holds what is computed from it
-            faults.append(f"{name} is {brief(value)}, expected a positive finite number")
-    return faults

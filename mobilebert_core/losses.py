@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from mobilebert_core.config import MobileBertConfig
-from mobilebert_core.inputs import IGNORED_LABEL, infer_problem_type
+from mobilebert_core.input_checks import IGNORED_LABEL, infer_problem_type
 
 __all__ = [
     "cross_entropy",

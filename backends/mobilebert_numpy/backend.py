@@ -10,8 +10,9 @@ from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.errors import BackendError, ConfigError
 from mobilebert_core.inputs import check_collect, prepare, split_labels
 from mobilebert_core.outputs import Output
-from mobilebert_numpy.heads import MODELS, NumpyMobileBertPreTrainedModel
+from mobilebert_numpy.heads import MODELS
 from mobilebert_numpy.params import to_canonical
+from mobilebert_numpy.pretrained import NumpyMobileBertPreTrainedModel
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -12,8 +12,9 @@ from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.errors import ConfigError, InputError
 from mobilebert_core.inputs import check_collect, prepare, split_labels
 from mobilebert_core.outputs import Output, map_arrays
-from mobilebert_torch.heads import MODELS, MobileBertPreTrainedModel
+from mobilebert_torch.heads import MODELS
 from mobilebert_torch.params import owned_parameters, to_array, to_tensor
+from mobilebert_torch.pretrained import MobileBertPreTrainedModel
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

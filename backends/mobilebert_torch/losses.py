@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mobilebert_core.config import MobileBertConfig
-from mobilebert_core.inputs import IGNORED_LABEL, infer_problem_type
+from mobilebert_core.input_checks import IGNORED_LABEL, infer_problem_type
 
 __all__ = ["cross_entropy", "sequence_classification_loss", "span_loss"]
 

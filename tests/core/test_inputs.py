@@ -12,13 +12,12 @@ from hypothesis import strategies as st
 
 from mobilebert_core.errors import InputError
 from mobilebert_core.heads import HEADS
+from mobilebert_core.input_checks import check, infer_problem_type
 from mobilebert_core.inputs import (
     INPUT_NAMES,
     LABEL_NAMES,
     as_array,
-    check,
     check_collect,
-    infer_problem_type,
     prepare,
     split_labels,
 )

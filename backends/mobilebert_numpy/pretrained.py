@@ -1,0 +1,101 @@
+"""What the eight NumPy models share: parameters, input checks and the call.
+
+B batch  C choices  S sequence  P prediction positions  E embedding
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.initialization import initial_weights
+from mobilebert_core.inputs import LABEL_NAMES, Batch, prepare
+from mobilebert_core.pretrained import Pretrained, with_call_signature
+from mobilebert_numpy.params import Weights, from_canonical
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class NumpyMobileBertPreTrainedModel(Pretrained):
+    """What the eight models share: parameters, input checks and the call.
+
+    Args:
+        config: the configuration.
+        weights: canonical weights, copied; None makes fresh ones.
+        seed: of fresh weights.
+        dtype: `float32` or `float64`.
+    """
+
+    backend_name = "numpy"
+
+    def __init_subclass__(cls) -> None:
+        cls.__call__ = with_call_signature(cls.__call__, cls.head)
+
+    def __init__(
+        self,
+        config: MobileBertConfig,
+        *,
+        weights: Mapping[str, Array] | None = None,
+        seed: int = 0,
+        dtype: str = "float32",
+    ) -> None:
+        self.config = config
+        if weights is None:
+            weights = initial_weights(config, self.head, seed)
+        self.parameters = from_canonical(weights, dtype)
+        self.make_modules(config, Weights(self.parameters))
+
+    def make_modules(self, config: MobileBertConfig, weights: Weights) -> None:
+        """Build the modules on views of the parameters."""
+        raise NotImplementedError
+
+    def compute(self, batch: Batch, labels: dict[str, Array], collect: tuple[str, ...]) -> Any:
+        """The head's output dataclass."""
+        raise NotImplementedError
+
+    def __call__(
+        self,
+        input_ids: Any = None,
+        attention_mask: Any = None,
+        token_type_ids: Any = None,
+        position_ids: Any = None,
+        inputs_embeds: Any = None,
+        *,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        **options: Any,
+    ) -> Any:
+        """Run the model.
+
+        Args:
+            input_ids: (B, S), or (B, C, S) for multiple choice.
+            attention_mask: same shape, 1 where attended; or 4-D. Default: everywhere.
+            token_type_ids: same shape. Default: zeros.
+            position_ids: same shape. Default: 0, 1, 2, ...
+            inputs_embeds: (..., S, E) instead of `input_ids`.
+            output_attentions: return the attention probabilities of every layer.
+            output_hidden_states: return the hidden states of every layer.
+            return_dict: False returns a tuple of the present fields.
+            **options: the head's labels, and `prediction_positions` (B, P) for masked-lm heads.
+
+        Raises:
+            InputError: lists everything that does not fit.
+        """
+        inputs = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "token_type_ids": token_type_ids,
+            "position_ids": position_ids,
+            "inputs_embeds": inputs_embeds,
+        }
+        labels = {name: options.pop(name) for name in LABEL_NAMES if name in options}
+        collect: tuple[str, ...] = ()
+        if output_hidden_states:
+            collect += ("hidden_states",)
+        if output_attentions:
+            collect += ("attentions",)
+        batch, targets = prepare(self.config, self.head, inputs | options, labels)
+        output = self.compute(batch, targets, collect)
+        return output.to_tuple() if return_dict is False else output

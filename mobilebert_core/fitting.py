@@ -1,0 +1,147 @@
+"""The weights of one head from a checkpoint of any head.
+
+A checkpoint of the same head must fit exactly. One of another head lends what it shares, leaves out
+the rest, and what it lacks is made from the seed, with a warning. Parts of the encoder are never
+made and never left out.
+"""
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from mobilebert_core import schema
+from mobilebert_core.checkpoints import Checkpoint
+from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.errors import CheckpointError, MobileBertWarning
+from mobilebert_core.initialization import initial_tensor
+from mobilebert_core.schema import TensorSpec
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+logger = logging.getLogger("mobilebert")
+
+_ENCODER_PARTS = ("embeddings", "encoder")
+
+
+def fit_weights(
+    checkpoint: Checkpoint,
+    config: MobileBertConfig,
+    head: str,
+    *,
+    seed: int = 0,
+    ignore_mismatched_sizes: bool = False,
+) -> Mapping[str, Array]:
+    """The canonical weights of `head` from a checkpoint, read lazily.
+
+    A checkpoint of the same head must fit exactly. One of another head lends its encoder and
+    whatever parts it shares; missing head tensors are made from the seed, with a warning.
+
+    Args:
+        checkpoint: an open checkpoint.
+        config: the configuration of the model to build.
+        head: the head to build.
+        seed: of fresh head weights.
+        ignore_mismatched_sizes: replace head tensors of another shape by fresh ones.
+
+    Raises:
+        CheckpointError: lists every tensor that is missing or has another shape.
+    """
+    store = checkpoint.weights
+    pooled = head != "base" or checkpoint.head not in (None, "base") or _has_pooler(store)
+    specs = schema.owned_tensors(config, head, add_pooling_layer=pooled)
+    fresh = _fresh_names(checkpoint, specs, head, ignore_mismatched_sizes)
+    shapes = {name: store.shape(name) for name in store if name in specs and name not in fresh}
+    # Head tensors may be left over, parts of the encoder never: the model would be another one.
+    parts = (f"{schema.PREFIX}embeddings.", f"{schema.PREFIX}encoder.")
+    shapes |= {name: store.shape(name) for name in store if name.startswith(parts)}
+    expected = {name: spec for name, spec in specs.items() if name not in fresh}
+    try:
+        schema.validate(expected, shapes, str(checkpoint.path))
+    except CheckpointError as error:
+        if not _mismatched(store, specs):
+            raise
+        raise CheckpointError(
+            f"{error}\nA head for another number of labels: pass ignore_mismatched_sizes=True "
+            "to give it fresh weights"
+        ) from error
+    dropped = sorted(name for name in store if name not in specs)
+    if dropped:
+        logger.info("%s: the %s model leaves out %s", checkpoint.path, head, ", ".join(dropped))
+    if fresh:
+        warnings.warn(
+            f"{checkpoint.path} holds no weights that fit {', '.join(sorted(fresh))} of the {head} "
+            f"head; they are fresh (seed {seed}): train the model before you use it",
+            MobileBertWarning,
+            stacklevel=3,
+        )
+    return _FittedWeights(checkpoint, config, specs, frozenset(fresh), seed)
+
+
+def _has_pooler(store: Mapping[str, Array]) -> bool:
+    return f"{schema.PREFIX}pooler.dense.weight" in store
+
+
+def _mismatched(store: Any, specs: Mapping[str, TensorSpec]) -> list[str]:
+    """Head tensors that are there in another shape."""
+    return [
+        name
+        for name, spec in specs.items()
+        if spec.part not in _ENCODER_PARTS and name in store and store.shape(name) != spec.shape
+    ]
+
+
+def _fresh_names(
+    checkpoint: Checkpoint,
+    specs: Mapping[str, TensorSpec],
+    head: str,
+    ignore_mismatched_sizes: bool,
+) -> set[str]:
+    """Head tensors that the checkpoint cannot lend."""
+    other_head = checkpoint.head != head
+    fresh: set[str] = set()
+    if other_head:
+        fresh |= {
+            name
+            for name, spec in specs.items()
+            if spec.part not in _ENCODER_PARTS and name not in checkpoint.weights
+        }
+    same_kind = {checkpoint.head, head} <= {"sequence-classification", "token-classification"}
+    if ignore_mismatched_sizes or (other_head and not same_kind):
+        fresh |= set(_mismatched(checkpoint.weights, specs))
+    # A bias that happens to fit is of no use without its kernel.
+    parts = {specs[name].part for name in fresh if specs[name].part in ("classifier",)}
+    return fresh | {name for name, spec in specs.items() if spec.part in parts}
+
+
+class _FittedWeights(Mapping[str, Array]):
+    """Weights of a checkpoint, with fresh ones where it has none; nothing is kept in memory."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        config: MobileBertConfig,
+        specs: Mapping[str, TensorSpec],
+        fresh: frozenset[str],
+        seed: int,
+    ) -> None:
+        self._store = checkpoint.weights
+        self._config = config
+        self._specs = specs
+        self._fresh = fresh
+        self._seed = seed
+
+    def __getitem__(self, name: str) -> Array:
+        if name in self._fresh:
+            return initial_tensor(self._config, self._specs[name], self._seed)
+        if name not in self._specs:
+            raise KeyError(name)
+        return self._store[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._specs)
+
+    def __len__(self) -> int:
+        return len(self._specs)
