@@ -18,8 +18,8 @@ from mobilebert_core.checkpoints import Checkpoint, open_checkpoint
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.dialects import Dialect
 from mobilebert_core.errors import CheckpointError, MobileBertWarning
+from mobilebert_core.fitting import fit_weights
 from mobilebert_core.heads import HEADS
-from mobilebert_core.loading import fit_weights
 
 _INDEX = re.compile(r"\.(\d+)(?=\.)")
 
