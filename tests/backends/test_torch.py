@@ -232,9 +232,9 @@ def test_attention_dropout_has_the_right_mean_with_and_without_the_fused_kernel(
         expected = layer.eval()(query_key, values, None, False)[0]
         layer.train()
         for fused in (False, True):
-            runs = [layer(query_key, values, None, fused)[0] for _ in range(4000)]
+            runs = [layer(query_key, values, None, fused)[0] for _ in range(1000)]
             assert tensor_error(runs[0], expected) > 0.1
-            assert tensor_error(torch.stack(runs).mean(0), expected) < 0.1
+            assert tensor_error(torch.stack(runs).mean(0), expected) < 0.15
 
 
 @pytest.mark.parametrize("head", HEADS)
