@@ -14,8 +14,10 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+import mobilebert
 from mobilebert_core import hub
 from mobilebert_core.errors import CheckpointError, MissingDependencyError
+from models import small_config
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 OTHER_COMMIT = "89abcdef0123456789abcdef0123456789abcdef"
@@ -252,6 +254,30 @@ def test_tokenizer_files_are_downloaded_alone(stand_in: _StandIn) -> None:
         "print(*[path.name for path in resolve('someone/safe', TOKENIZER_PATTERNS).iterdir()])"
     )
     assert done.stdout.split() == ["vocab.txt"]
+
+
+def test_model_and_tokenizer_load_by_id(
+    stand_in: _StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, folder = small_config(), tmp_path / "model"
+    tokenizer = mobilebert.load_tokenizer()
+    model = mobilebert.create(config, "masked-lm", "numpy", seed=4)
+    mobilebert.save(model, folder, tokenizer=tokenizer)
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    monkeypatch.setitem(REPOSITORIES, "someone/real", files)
+
+    done = stand_in.run(
+        "import hashlib, mobilebert\n"
+        "model = mobilebert.load('someone/real', backend='numpy')\n"
+        "table = mobilebert.get_backend('numpy').weights(model)['cls.predictions.dense.weight']\n"
+        "tokenizer = mobilebert.load_tokenizer('someone/real')\n"
+        "print(model.head, hashlib.sha256(table).hexdigest(), *tokenizer('Call me.')['input_ids'])"
+    )
+
+    table = mobilebert.get_backend("numpy").weights(model)["cls.predictions.dense.weight"]
+    ids = map(str, tokenizer("Call me.")["input_ids"])
+    expected = ["masked-lm", hashlib.sha256(table).hexdigest(), *ids]
+    assert done.stdout.split() == expected, done.stderr
 
 
 # Errors -------------------------------------------------------------------------------------------
