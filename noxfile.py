@@ -76,7 +76,7 @@ def core(session: nox.Session) -> None:
 def wheel(session: nox.Session) -> None:
     """The built wheel, alone in a fresh environment outside the repository."""
     install_groups(session, "wheel")
-    dist = Path(session.create_tmp()) / "dist"
+    dist = Path(session.create_tmp()).resolve() / "dist"
     session.run("python", "-m", "build", "--outdir", str(dist), str(ROOT), silent=True)
     (built,) = dist.glob("*.whl")
     install(session, "--force-reinstall", "--no-deps", str(built))

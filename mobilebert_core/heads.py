@@ -4,6 +4,7 @@ One row a head; schema, inputs, losses, backends and the command line read it, a
 lists the heads again. Read next: `schema.py` for the tensors and `outputs.py` for the results.
 """
 
+import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -103,7 +104,9 @@ def get_head(name: str) -> Head:
         ConfigError: no head has this name; the message lists all.
     """
     if not isinstance(name, str) or name not in HEADS:
-        raise ConfigError(f"No head is called {name!r}; expected one of {', '.join(HEADS)}")
+        close = difflib.get_close_matches(str(name).replace("_", "-"), HEADS, n=1)
+        hint = f"did you mean {close[0]!r}? E" if close else "e"
+        raise ConfigError(f"No head is called {name!r}; {hint}xpected one of {', '.join(HEADS)}")
     return HEADS[name]
 
 

@@ -33,11 +33,15 @@ def resolve(source: str | Path, patterns: Sequence[str], *, revision: str | None
         CheckpointError: neither a path nor an id, or the hub does not deliver it.
         MissingDependencyError: the source is an id and huggingface_hub is not installed.
     """
+    if not isinstance(source, str | Path):
+        raise CheckpointError(
+            f"source is a {type(source).__name__}, expected a folder, a file or a hub id"
+        )
     path = _existing(source)
     if path is not None:
         return path
     if isinstance(source, Path) or not _HUB_ID.fullmatch(source) or len(source) > 96:
-        raise CheckpointError(f"{source} does not exist; give a folder, a file or a hub id")
+        raise CheckpointError(f"{str(source)!r} does not exist; give a folder, a file or a hub id")
     try:
         from huggingface_hub import snapshot_download
     except ImportError as error:

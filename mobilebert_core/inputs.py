@@ -60,6 +60,8 @@ def as_array(name: str, value: Any) -> Array:
     Raises:
         InputError: the value is ragged or no array of numbers.
     """
+    if isinstance(value, Mapping):
+        raise InputError(f"{name} is a mapping; pass its items by name: model(**batch)")
     try:
         array = np.asarray(value)
     except Exception as error:

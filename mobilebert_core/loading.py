@@ -5,6 +5,8 @@
 `mobilebert.load`, `create`, `save` and every `from_pretrained` are these functions.
 """
 
+import dataclasses
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ def load(
     device: str | None = None,
     seed: int = 0,
     ignore_mismatched_sizes: bool = False,
+    config: MobileBertConfig | None = None,
     dialect: Dialect | None = None,
     format: str | None = None,
     revision: str | None = None,
@@ -46,6 +49,7 @@ def load(
         device: a device of the framework, e.g. `cuda`; None is the framework's default.
         seed: of fresh head weights, when the checkpoint was made for another head.
         ignore_mismatched_sizes: allow fresh weights for a head whose number of labels differs.
+        config: taken in place of the checkpoint's own.
         dialect: forces how config.json is read, `transformers` or `google`.
         format: forces one of several checkpoint formats in the folder.
         revision: branch, tag or commit of a hub id.
@@ -60,12 +64,13 @@ def load(
         ConfigError: an invalid configuration, head or dtype.
         BackendError: the backend cannot be used; the class says why.
     """
+    _check_options(config_changes)
     chosen = registry.get(backend)
     checkpoint = open_checkpoint(
         hub.resolve_checkpoint(source, revision=revision), dialect=dialect, format=format
     )
     head = head or checkpoint.head or _infer_head(checkpoint)
-    config = checkpoint.config.replace(**config_changes)
+    config = check_config(config or checkpoint.config).replace(**config_changes)
     if dtype is None:
         dtype = _own_dtype(checkpoint, chosen)
     dtype = check_dtype(chosen, dtype)
@@ -99,7 +104,7 @@ def create(
         BackendError: the backend cannot be used.
     """
     chosen = registry.get(backend)
-    config = config or MobileBertConfig()
+    config = check_config(config or MobileBertConfig())
     name = check_dtype(chosen, dtype)
     weights = initial_weights(config, get_head(head).name, seed)
     return chosen.build(config, head, weights, dtype=name, device=device)
@@ -111,21 +116,28 @@ def save(
     *,
     tokenizer: Any = None,
     max_shard_size: int | None = None,
+    overwrite: bool = False,
 ) -> Path:
     """Write `config.json`, `model.safetensors` and, when given, the tokenizer's files.
 
-    The folder appears whole or not at all; an interrupted save leaves what was there before.
+    The folder appears whole or not at all; an interrupted save leaves what was there before. An
+    earlier checkpoint in it is replaced, other files stay.
 
     Args:
         model: a model of any backend.
         folder: where to; made when absent.
         tokenizer: a tokenizer of this library or of transformers, saved beside the model.
         max_shard_size: bytes a weights file may hold before the next one starts.
+        overwrite: also delete a checkpoint of another format in the folder, e.g. pytorch_model.bin.
 
     Raises:
-        CheckpointError: the folder cannot be written.
-        ConfigError: the object is no model of this library.
+        CheckpointError: the folder cannot be written, or holds a checkpoint of another format.
+        ConfigError: the object is no model of this library, or the tokenizer none at all.
     """
+    if tokenizer is not None and not hasattr(tokenizer, "save_pretrained"):
+        raise ConfigError(
+            f"tokenizer is a {type(tokenizer).__name__}, expected what load_tokenizer returns"
+        )
     config, head = _own_model(model).config, _own_model(model).head
     return save_checkpoint(
         folder,
@@ -134,6 +146,7 @@ def save(
         head,
         max_shard_size=max_shard_size,
         extra_files=None if tokenizer is None else tokenizer.save_pretrained,
+        overwrite=overwrite,
     )
 
 
@@ -155,11 +168,40 @@ def resize_token_embeddings(model: Any, vocab_size: int, *, seed: int = 0) -> An
     )
 
 
+def _check_options(config_changes: dict[str, Any]) -> None:
+    """Refuse what is neither an option of `load` nor a field of the configuration."""
+    fields = {each.name for each in dataclasses.fields(MobileBertConfig)}
+    unknown = sorted(config_changes.keys() - fields)
+    if not unknown:
+        return
+    options = list(inspect.signature(load).parameters)[3:-1]
+    hint = " (torch_dtype is called dtype here)" if "torch_dtype" in unknown else ""
+    raise ConfigError(
+        f"{', '.join(map(repr, unknown))} is no option of load and no configuration field{hint}; "
+        f"options are {', '.join(options)}; fields are those of mobilebert.Config"
+    )
+
+
+def check_config(config: Any) -> MobileBertConfig:
+    """The configuration itself.
+
+    Raises:
+        ConfigError: it is something else, e.g. a dictionary.
+    """
+    if not isinstance(config, MobileBertConfig):
+        raise ConfigError(
+            f"config is a {type(config).__name__}, expected a mobilebert.Config; make one with "
+            "mobilebert.Config(...), Config.preset(...) or Config.from_dict(...)"
+        )
+    return config
+
+
 def _own_model(model: Any) -> Model:
     if not isinstance(model, Model):
+        wrapper = "; a wrapper's own model is usually its .module" * hasattr(model, "module")
         raise ConfigError(
             f"A {type(model).__name__} is no model of this library; expected what "
-            "mobilebert.load or mobilebert.create returns"
+            f"mobilebert.load or mobilebert.create returns{wrapper}"
         )
     return model
 

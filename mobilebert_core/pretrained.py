@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
-from mobilebert_core import loading
+from mobilebert_core import loading, registry
+from mobilebert_core.backend import check_dtype
+from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.heads import get_head
 from mobilebert_core.inputs import INPUT_NAMES
 
@@ -55,8 +57,19 @@ class Pretrained:
         backend_name: name of the backend, set by each backend's base class.
     """
 
+    config: MobileBertConfig
     head: ClassVar[str]
     backend_name: ClassVar[str]
+
+    @classmethod
+    def checked(cls, config: Any, dtype: Any) -> str:
+        """The name of the dtype, when a model of this class can be made.
+
+        Raises:
+            ConfigError: no configuration, or a dtype that the backend does not compute in.
+        """
+        loading.check_config(config)
+        return check_dtype(registry.get(cls.backend_name), dtype)
 
     @classmethod
     def from_pretrained(cls, source: str | Path, **options: Any) -> Self:
@@ -65,10 +78,17 @@ class Pretrained:
         Args:
             source: a folder, a weights file or a hub id.
             **options: those of `mobilebert.load` but `head` and `backend`, and configuration
-                fields to change, e.g. `num_labels=3`.
+                fields to change, e.g. `num_labels=3`. `torch_dtype` is another name of `dtype`.
         """
+        if "torch_dtype" in options:
+            options.setdefault("dtype", options.pop("torch_dtype"))
         model: Self = loading.load(source, cls.head, cls.backend_name, **options)
         return model
+
+    @property
+    def num_labels(self) -> int:
+        """Number of classes of the configuration."""
+        return self.config.num_labels
 
     def save_pretrained(self, folder: str | Path, **options: Any) -> Path:
         """Write a checkpoint folder: `mobilebert.save`."""

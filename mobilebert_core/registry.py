@@ -156,7 +156,10 @@ def find(name: str) -> BackendInfo:
     close = difflib.get_close_matches(str(name), infos, n=1)
     hint = f"did you mean {infos[close[0]].name!r}? " if close else ""
     names = ", ".join(dict.fromkeys(info.name for info in infos.values()))
-    raise UnknownBackendError(f"No backend is called {name!r}; {hint}Available: {names}")
+    raise UnknownBackendError(
+        f"No backend is called {name!r}; {hint}Known: {names}; ready to use: "
+        f"{', '.join(usable_names()) or 'none'}"
+    )
 
 
 def get(name: str | None = None) -> Backend:

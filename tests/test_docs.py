@@ -28,31 +28,19 @@ def test_readme_shows_the_library_working() -> None:
 
 
 @pytest.mark.slow
-def test_readme_snippets_run_in_order(tmp_path: Path) -> None:
+def test_readme_snippets_and_commands_run(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="the README shows the PyTorch backend as well")
-    script = tmp_path / "snippets.py"
-    script.write_text("\n".join(blocks("python")), encoding="utf-8")
-
-    done = subprocess.run(
-        [sys.executable, "-W", "error::DeprecationWarning:__main__", script],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.slow
-def test_readme_commands_run(tmp_path: Path) -> None:
+    (tmp_path / "snippets.py").write_text("\n".join(blocks("python")), encoding="utf-8")
     lines = [line for block in blocks("bash") for line in block.splitlines()]
     commands = [line for line in lines if line.startswith("mobilebert ")]
     assert commands
-    search_path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    scripts = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
-    for command in commands:
-        words = shlex.split(command, comments=True)
+    # The commands look at what the snippets made.
+    for command in ["python -W error::DeprecationWarning:__main__ snippets.py", *commands]:
         done = subprocess.run(
-            words, cwd=tmp_path, capture_output=True, text=True, check=False,
-            env=os.environ | {"PATH": search_path},
+            shlex.split(command, comments=True), cwd=tmp_path, capture_output=True, text=True,
+            check=False, env=os.environ | {"PATH": scripts},
         )  # fmt: skip
         assert done.returncode == 0, (command, done.stdout, done.stderr)
 

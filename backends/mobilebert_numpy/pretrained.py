@@ -40,11 +40,17 @@ class NumpyMobileBertPreTrainedModel(Pretrained):
         seed: int = 0,
         dtype: str = "float32",
     ) -> None:
+        name = self.checked(config, dtype)
         self.config = config
         if weights is None:
             weights = initial_weights(config, self.head, seed)
-        self.parameters = from_canonical(weights, dtype)
+        self.parameters = from_canonical(weights, name)
         self.make_modules(config, Weights(self.parameters))
+
+    def __repr__(self) -> str:
+        """Class, layers and dtype."""
+        dtype = next(iter(self.parameters.values())).dtype
+        return f"{type(self).__name__}({self.config.num_hidden_layers} layers, {dtype})"
 
     def make_modules(self, config: MobileBertConfig, weights: Weights) -> None:
         """Build the modules on views of the parameters."""

@@ -1,5 +1,6 @@
 """The backend protocol for PyTorch."""
 
+import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -17,6 +18,17 @@ from mobilebert_torch.params import owned_parameters, to_array, to_tensor
 from mobilebert_torch.pretrained import MobileBertPreTrainedModel
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def evaluation_view(model: MobileBertPreTrainedModel) -> MobileBertPreTrainedModel:
+    """The model itself in evaluation mode, else a copy in that mode with the same parameters.
+
+    The caller's model is never switched: a training loop in another thread would lose its dropout.
+    """
+    if not any(module.training for module in model.modules()):
+        return model
+    shared = {id(each): each for each in (*model.parameters(), *model.buffers())}
+    return copy.deepcopy(model, shared).eval()
 
 
 class TorchBackend:
@@ -109,14 +121,9 @@ class TorchBackend:
         """Check in NumPy, then call the module without dropout."""
         given = split_labels(model.head, labels)
         prepare(model.config, model.head, batch, given)
-        training = model.training
-        model.eval()
-        try:
-            return model(
-                **batch,
-                **given,
-                output_hidden_states="hidden_states" in collect,
-                output_attentions="attentions" in collect,
-            )
-        finally:
-            model.train(training)
+        return evaluation_view(model)(
+            **batch,
+            **given,
+            output_hidden_states="hidden_states" in collect,
+            output_attentions="attentions" in collect,
+        )

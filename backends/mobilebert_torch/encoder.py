@@ -52,6 +52,14 @@ def make_norm(config: MobileBertConfig, width: int) -> nn.Module:
     return nn.LayerNorm(width, eps=config.layer_norm_eps)
 
 
+def values_are_known(*arguments: object) -> bool:
+    """Whether a call is an ordinary one: not compiled, traced or transformed by torch.func."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return False
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor
+    return not any(isinstance(each, Tensor) and wrapped(each) for each in arguments)
+
+
 def computing_dtype(hidden_states: Tensor) -> torch.dtype:
     """The dtype of matrix products, which autocast may have lowered.
 
@@ -74,14 +82,14 @@ def attention_bias(mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
 
 
 def may_mask_whole_rows(mask: Tensor | None) -> bool:
-    """Whether some token may attend nowhere; inside torch.compile, where values are unknown, yes.
+    """Whether some token may attend nowhere; where values are unknown, yes.
 
     The fused kernels' backward pass rebuilds probabilities from the logarithm of their sum. Next to
     the most negative finite number that logarithm is rounded away, and gradients come out wrong.
     """
     if mask is None:
         return False
-    return torch.compiler.is_compiling() or bool((mask == 0).all(dim=-1).any())
+    return not values_are_known(mask) or bool((mask == 0).all(dim=-1).any())
 
 
 class Embeddings(nn.Module):

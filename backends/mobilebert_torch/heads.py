@@ -268,7 +268,7 @@ MODELS: dict[str, type[MobileBertPreTrainedModel]] = {
     )
 }
 
-for _head in HEADS.values():  # torch.export and vmap must see through the output dataclasses
+for _head in HEADS.values():  # torch.export and torch.func must see through the outputs
     torch.export.register_dataclass(
         _head.output, serialized_type_name=f"mobilebert.{_head.output.__name__}"
     )

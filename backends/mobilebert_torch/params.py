@@ -53,6 +53,7 @@ def owned_parameters(
     model: nn.Module, config: MobileBertConfig, head: str
 ) -> dict[str, nn.Parameter]:
     """The parameters under canonical names; each tied pair once, under its owner's name."""
+    model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
     native = dict(model.named_parameters(remove_duplicate=False))
     return {
         spec.name: native[native_name(spec.name, head)]

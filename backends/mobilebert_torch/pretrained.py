@@ -16,6 +16,7 @@ from mobilebert_core.errors import ConfigError
 from mobilebert_core.initialization import initial_weights
 from mobilebert_core.inputs import INPUT_NAMES, LABEL_NAMES, Batch, check_names, read
 from mobilebert_core.pretrained import Pretrained, with_call_signature
+from mobilebert_torch.encoder import values_are_known
 from mobilebert_torch.params import load_canonical
 
 
@@ -45,13 +46,13 @@ class MobileBertPreTrainedModel(Pretrained, nn.Module):
         device: str | torch.device | None = None,
     ) -> None:
         nn.Module.__init__(self)
+        native = getattr(torch, self.checked(config, dtype))
         self.config = config
         if weights is None:
             weights = initial_weights(config, self.head, seed)
         target = torch.get_default_device() if device is None else torch.device(device)
         with torch.device("meta"):  # no values yet: they come from the weights, one by one
             self.make_modules(config, weights)
-        native = getattr(torch, dtype)
         load_canonical(self, self.head, weights, dtype=native, device=target)
         self.tie_weights()
 
@@ -83,8 +84,15 @@ class MobileBertPreTrainedModel(Pretrained, nn.Module):
         backbone = getattr(self, "mobilebert", self)
         return backbone.embeddings.word_embeddings
 
-    def gradient_checkpointing_enable(self) -> None:
-        """Recompute each layer in the backward pass: less memory, a third more time."""
+    def gradient_checkpointing_enable(
+        self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None
+    ) -> None:
+        """Recompute each layer in the backward pass: less memory, a third more time.
+
+        Args:
+            gradient_checkpointing_kwargs: accepted for code that was written for transformers; the
+                non-reentrant form is always used.
+        """
         getattr(self, "mobilebert", self).encoder.gradient_checkpointing = True
 
     def gradient_checkpointing_disable(self) -> None:
@@ -119,8 +127,8 @@ class MobileBertPreTrainedModel(Pretrained, nn.Module):
             **options: the head's labels, and `prediction_positions` (B, P) for masked-lm heads.
 
         Raises:
-            InputError: lists everything that does not fit. Not checked inside torch.compile and
-                torch.export, where values are unknown.
+            InputError: lists everything that does not fit. Not checked inside torch.compile,
+                torch.export, torch.jit.trace and torch.func, where values are unknown.
             ConfigError: the model or autocast computes in float16.
         """
         inputs = {
@@ -143,7 +151,7 @@ class MobileBertPreTrainedModel(Pretrained, nn.Module):
         """Check the arguments of a call, make tensors of them and fill in the defaults."""
         given = {name: value for name, value in given.items() if value is not None}
         check_names(self.head, given, INPUT_NAMES + LABEL_NAMES)
-        if not torch.compiler.is_compiling():
+        if values_are_known(*given.values()):
             self.refuse_float16()
             given = self.check_values(given)
         labels = {name: given[name] for name in LABEL_NAMES if name in given}

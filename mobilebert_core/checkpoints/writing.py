@@ -27,11 +27,12 @@ def save_checkpoint(
     format: str = "safetensors",
     max_shard_size: int | None = None,
     extra_files: Callable[[Path], None] | None = None,
+    overwrite: bool = False,
 ) -> Path:
     """Write a checkpoint that this library and transformers can open.
 
     The folder is replaced in one step, so that an interrupted save leaves the earlier checkpoint. A
-    checkpoint that was in the folder goes, in whatever format; other files in it stay.
+    checkpoint of the same format that was in the folder goes; other files in it stay.
 
     Args:
         folder: where to; made if need be.
@@ -42,18 +43,22 @@ def save_checkpoint(
         format: `safetensors`.
         max_shard_size: most bytes of a weights file; None writes a single one.
         extra_files: called with the folder before it becomes visible, to add e.g. a tokenizer.
+        overwrite: also delete a checkpoint of another format, which could not be told from the new
+            one.
 
     Returns:
         The folder.
 
     Raises:
-        CheckpointError: the weights are not the head's, the format cannot be written, or the folder
-            cannot.
+        CheckpointError: the weights are not the head's, the format cannot be written, the folder
+            cannot, or it holds a checkpoint of another format.
         ConfigError: no head has this name.
     """
     folder, write = Path(folder), _writer(format)
     if max_shard_size is not None and max_shard_size < 1:
         raise CheckpointError(f"max_shard_size is {max_shard_size}, expected at least 1 byte")
+    if not overwrite:
+        _check_other_formats(folder, format)
     dtype = _check(config, weights, head)
     names = {name: to_hugging_face(name, head) for name in weights}
 
@@ -77,6 +82,22 @@ def _writer(format: str) -> Write:
         writable = ", ".join(row.name for row in FORMATS.values() if row.write is not None)
         raise CheckpointError(f"The format {format!r} is only read; expected one of {writable}")
     return write
+
+
+def _check_other_formats(folder: Path, format: str) -> None:
+    """Refuse to delete what this save does not write again, e.g. Google's original files."""
+    own = get_format(format)
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    others = [
+        name
+        for name in names
+        if is_checkpoint_file(name) and not own.owns(name) and name != "config.json"
+    ]
+    if others:
+        raise CheckpointError(
+            f"{folder} holds a checkpoint of another format ({', '.join(others)}), which saving "
+            "would delete; save into another folder, or pass overwrite=True"
+        )
 
 
 def _check(config: MobileBertConfig, weights: Mapping[str, Array], head: str) -> str:
@@ -103,6 +124,8 @@ def _check(config: MobileBertConfig, weights: Mapping[str, Array], head: str) ->
 
 
 def _config_values(config: MobileBertConfig, head: str, dtype: str) -> dict[str, Any]:
+    if head == "question-answering":  # transformers takes the number of its two outputs from here
+        config = config.replace(num_labels=2)
     values = config.to_dict()
     values["architectures"] = [get_head(head).class_name]
     values["dtype"] = values["torch_dtype"] = dtype  # transformers 5 and 4

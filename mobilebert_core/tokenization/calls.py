@@ -79,8 +79,7 @@ class Calls(SpecialTokens):
             return_token_type_ids: return `token_type_ids`, 1 for the second text.
             return_attention_mask: return `attention_mask`, 0 for padding.
             return_overflowing_tokens: return one row per window, with
-                `overflow_to_sample_mapping` (which text each row is from) and
-                `num_truncated_tokens` (how many tokens of it do not fit into one row).
+                `overflow_to_sample_mapping` (which text each row is from).
             return_special_tokens_mask: return `special_tokens_mask`, 1 for special tokens.
             return_offsets_mapping: return `offset_mapping`, first character and end per token.
             return_length: return `length`, one per row.
@@ -110,7 +109,7 @@ class Calls(SpecialTokens):
             texts: self._cut(strategy, limit, stride, frame, texts, return_overflowing_tokens)
             for texts in sorted(set(map(len, samples)))
         }
-        rows, sample_indices, dropped = self._rows(samples, frame, is_split_into_words, cuts)
+        rows, sample_indices = self._rows(samples, frame, is_split_into_words, cuts)
         if verbose and max_length is None:
             self._warn_of_long_rows(rows)
         _fill_rows(rows, filling)
@@ -126,7 +125,6 @@ class Calls(SpecialTokens):
         data = {name: list(map(_VALUES[name], rows)) for name in wanted if wanted[name]}
         if return_overflowing_tokens:
             data["overflow_to_sample_mapping"] = sample_indices
-            data["num_truncated_tokens"] = dropped
         elif not is_batch and return_tensors is None:
             data = {name: _unwrapped(value) for name, value in data.items()}
         return BatchEncoding(data, rows, return_tensors)
@@ -239,22 +237,19 @@ class Calls(SpecialTokens):
 
     def _rows(
         self, samples: list[Sample], frame: Frame, is_split_into_words: bool, cuts: dict[int, Cut]
-    ) -> tuple[list[Encoding], list[int], list[int]]:
-        """The rows, the sample of each, and how many tokens of that do not fit into one row."""
+    ) -> tuple[list[Encoding], list[int]]:
+        """The rows, and which sample each is from."""
         texts = [text for sample in samples for text in sample]
         tokenized = iter(self._tokenize(texts, is_split_into_words=is_split_into_words))
         rows: list[Encoding] = []
         sample_indices: list[int] = []
-        dropped: list[int] = []
         for index, sample in enumerate(samples):
             sequences = [next(tokenized) for _ in sample]
             lengths = tuple(len(sequence.ids) for sequence in sequences)
             windows = cut_windows(lengths, cuts[len(lengths)])
             rows += [Encoding(sequences, window, frame) for window in windows]
             sample_indices += [index] * len(windows)
-            kept = sum(end - start for start, end in windows[0])
-            dropped += [sum(lengths) - kept] * len(windows)
-        return rows, sample_indices, dropped
+        return rows, sample_indices
 
     def _warn_of_long_rows(self, rows: list[Encoding]) -> None:
         longest, limit = max(map(len, rows)), self.settings.model_max_length

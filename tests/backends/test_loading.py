@@ -261,3 +261,55 @@ def test_loading_the_same_head_says_nothing(backend: Any, tmp_path: Path) -> Non
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         mobilebert.load(tmp_path, backend=backend.name)
+
+
+def test_configuration_may_be_given_in_place_of_the_checkpoints(
+    backend: Any, tmp_path: Path
+) -> None:
+    write(tmp_path, "base")
+    config = small_config(trigram_padding="masked")
+
+    assert mobilebert.load(tmp_path, backend=backend.name, config=config).config == config
+
+
+def test_unknown_option_is_told_from_a_field(backend: Any, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'torch_dtype' is no option .*called dtype here.*seed"):
+        mobilebert.load(tmp_path, backend=backend.name, torch_dtype="float32")
+
+
+def test_class_takes_the_old_name_of_dtype(backend: Any, tmp_path: Path) -> None:
+    write(tmp_path, "base")
+    numpy_class = mobilebert.NumpyMobileBertModel
+
+    model = numpy_class.from_pretrained(tmp_path, torch_dtype=np.float32)
+
+    assert {each.dtype for each in model.parameters.values()} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("config", ["base", {"num_hidden_layers": 1}, 3])
+def test_something_else_is_refused_as_configuration(config: Any, backend: Any) -> None:
+    with pytest.raises(ConfigError, match=r"expected a mobilebert\.Config"):
+        mobilebert.create(config, "base", backend.name)
+
+
+@pytest.mark.parametrize("source", [None, 5])
+def test_something_else_is_refused_as_source(source: Any) -> None:
+    with pytest.raises(CheckpointError, match="expected a folder, a file or a hub id"):
+        mobilebert.load(source, backend="numpy")
+
+
+def test_something_else_is_refused_as_tokenizer(backend: Any, tmp_path: Path) -> None:
+    model = mobilebert.create(small_config(), "base", backend.name)
+
+    with pytest.raises(ConfigError, match="tokenizer is a str"):
+        mobilebert.save(model, tmp_path / "model", tokenizer="uncased")
+
+
+def test_question_answering_is_written_with_two_outputs(backend: Any, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers", reason="the reference is not installed")
+    model = mobilebert.create(small_config(num_labels=3), "question-answering", backend.name)
+
+    mobilebert.save(model, tmp_path / "model")
+
+    reference = transformers.MobileBertForQuestionAnswering.from_pretrained(tmp_path / "model")
+    assert reference.qa_outputs.weight.shape == (2, 24)

@@ -1,12 +1,20 @@
 """What PyTorch users rely on: names, tying, training, compilation, export, dtypes, devices."""
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 
-from metrics import channel_error, gradient_errors, output_errors, relative_error, tensor_error
+from metrics import (
+    channel_error,
+    gradient_errors,
+    output_errors,
+    relative_error,
+    tensor_error,
+    token_error,
+)
 from mobilebert_core import registry
 from mobilebert_core.errors import ConfigError, InputError
 from mobilebert_core.heads import HEADS
@@ -395,3 +403,92 @@ def test_cuda_gives_the_same_outputs(head: str, torch_backend: Any) -> None:
 
     errors = output_errors(outputs[1], outputs[0])
     assert max(errors.values()) <= LIMIT, errors
+
+
+def test_running_leaves_every_module_in_its_mode(make: Any, torch_backend: Any) -> None:
+    model = make("sequence-classification", hidden_dropout_prob=0.5).train()
+    model.mobilebert.embeddings.eval()
+    modes = [module.training for module in model.modules()]
+
+    torch_backend.run(model, random_batch(model.config, "sequence-classification"))
+
+    assert [module.training for module in model.modules()] == modes
+
+
+def test_running_has_no_dropout_when_threads_share_a_training_model(
+    make: Any, torch_backend: Any
+) -> None:
+    model = make("sequence-classification", hidden_dropout_prob=0.5).train()
+    batch = random_batch(model.config, "sequence-classification")
+
+    with ThreadPoolExecutor(4) as pool:
+        outputs = list(pool.map(lambda _: torch_backend.run(model, batch).logits, range(40)))
+
+    assert {each.tobytes() for each in outputs} == {outputs[0].tobytes()}
+    assert model.training
+
+
+def test_evaluation_view_shares_the_parameters(make: Any) -> None:
+    from mobilebert_torch.backend import evaluation_view
+
+    model = make("masked-lm").train()
+
+    view = evaluation_view(model)
+
+    assert not view.training
+    assert all(a is b for a, b in zip(view.parameters(), model.parameters(), strict=True))
+    assert view.cls.predictions.decoder.weight is model.get_input_embeddings().weight
+
+
+def test_compiled_model_is_saved_as_the_model_inside(make: Any, tmp_path: Any) -> None:
+    import mobilebert
+
+    model = make("masked-lm")
+
+    mobilebert.save(torch.compile(model, backend="eager"), tmp_path / "model")
+
+    loaded = mobilebert.load(tmp_path / "model", backend="torch")
+    assert torch.equal(loaded.cls.predictions.dense.weight, model.cls.predictions.dense.weight)
+
+
+def test_mapped_call_gives_the_rows_of_the_batch(make: Any) -> None:
+    model = make("sequence-classification")
+    batch = tensors_of(random_batch(model.config, "sequence-classification"))
+
+    def row(ids: Any, mask: Any) -> Any:
+        return model(input_ids=ids[None], attention_mask=mask[None]).logits[0]
+
+    del batch["token_type_ids"]
+    expected = model(**batch).logits
+    mapped = torch.func.vmap(row)(batch["input_ids"], batch["attention_mask"])
+
+    assert token_error(mapped.detach(), expected.detach()) <= LIMIT
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # tracing is deprecated, and still used
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_traced_model_honours_another_mask(make: Any) -> None:
+    model = make("sequence-classification")
+    ids, ones = torch.ones(2, 7, dtype=torch.long), torch.ones(2, 7, dtype=torch.long)
+    padded = ones.clone()
+    padded[0, 4:] = 0
+
+    class Tuple(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, ids: Any, mask: Any) -> Any:
+            return self.model(input_ids=ids, attention_mask=mask, return_dict=False)[0]
+
+    with torch.no_grad():
+        traced = torch.jit.trace(Tuple().eval(), (ids, ones))
+        assert token_error(traced(ids, padded), Tuple()(ids, padded)) <= LIMIT
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float23", torch.float16, None])
+def test_constructor_refuses_what_the_backend_does_not_compute_in(dtype: Any) -> None:
+    import mobilebert
+
+    with pytest.raises(ConfigError, match=r"dtype|compute in"):
+        mobilebert.MobileBertModel(small_config(), dtype=dtype)

@@ -99,8 +99,17 @@ def test_stale_weights_of_every_format_go(save):
     stale = ["pytorch_model.bin", "pytorch_model-00001-of-00002.bin", "model.ckpt-7.index"]
     for name in [*stale, "model.ckpt-7.data-00000-of-00001", "bert_config.json", "checkpoint"]:
         (folder / name).write_text("stale")
-    save(2)
+    save(2, overwrite=True)
     assert names(folder) == ["config.json", "model.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.ckpt-7.index", "bert_config.json"])
+def test_checkpoint_of_another_format_is_not_deleted_unasked(save, name):
+    folder = save(1)
+    (folder / name).write_text("irreplaceable")
+    with pytest.raises(CheckpointError, match=rf"{name}.*overwrite=True"):
+        save(2)
+    assert names(folder) == sorted(["config.json", "model.safetensors", name])
 
 
 def test_new_extra_files_win_over_old_ones(save):

@@ -192,7 +192,7 @@ def test_largest_ids_are_accepted() -> None:
         ({"input_ids": "some text"}, ["input_ids", "str"]),
         ({"input_ids": [[1, None]]}, ["input_ids"]),
         ({"input_ids": [[2**70]]}, ["input_ids"]),
-        ({"input_ids": {"a": 1}}, ["input_ids", "dict"]),
+        ({"input_ids": {"a": 1}}, ["input_ids is a mapping", "model(**batch)"]),
         ({"input_ids": np.array([[1, 2]], object)}, ["input_ids"]),
         ({"input_ids": np.array([[1 + 2j]])}, ["input_ids"]),
         ({"input_ids": IDS, "labels_": 3, "head_mask": None}, ["'labels_'", "'head_mask'"]),

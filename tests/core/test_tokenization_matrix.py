@@ -79,7 +79,7 @@ def outcome(tokenizer, arguments: dict) -> dict | str:
             return "error"
     rows = range(len(batch.encodings))
     return {
-        **{name: batch[name] for name in batch if name != "num_truncated_tokens"},
+        **batch,
         "tokens": [batch.tokens(row) for row in rows],
         "word_ids": [batch.word_ids(row) for row in rows],
         "sequence_ids": [batch.sequence_ids(row) for row in rows],
