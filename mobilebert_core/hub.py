@@ -12,13 +12,6 @@ _HUB_ID = re.compile(rf"{_PART}(/{_PART})?", re.ASCII)
 CONFIG_PATTERNS = ("config.json", "bert_config.json")
 WEIGHT_PATTERNS = ("*.safetensors", "*.safetensors.index.json")
 PICKLE_PATTERNS = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
-TOKENIZER_PATTERNS = (
-    "vocab.txt",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-)
 
 
 def resolve(source: str | Path, patterns: Sequence[str], *, revision: str | None = None) -> Path:

@@ -127,7 +127,8 @@ class MobileBertPreTrainedModel(Pretrained, nn.Module):
             **options: the head's labels, and `prediction_positions` (B, P) for masked-lm heads.
 
         Raises:
-            InputError: lists everything that does not fit. Not checked inside torch.compile,
+            InputError: lists everything that does not fit; on CUDA the check waits for ids, masks
+                and labels to come back. Not checked inside torch.compile,
                 torch.export, torch.jit.trace and torch.func, where values are unknown.
             ConfigError: the model or autocast computes in float16.
         """

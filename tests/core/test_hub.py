@@ -250,8 +250,9 @@ def test_revision_is_passed_on(stand_in: _StandIn) -> None:
 
 def test_tokenizer_files_are_downloaded_alone(stand_in: _StandIn) -> None:
     done = stand_in.run(
-        "from mobilebert_core.hub import TOKENIZER_PATTERNS, resolve\n"
-        "print(*[path.name for path in resolve('someone/safe', TOKENIZER_PATTERNS).iterdir()])"
+        "from mobilebert_core.hub import resolve\n"
+        "from mobilebert_core.tokenization.loading import FILES\n"
+        "print(*[path.name for path in resolve('someone/safe', FILES).iterdir()])"
     )
     assert done.stdout.split() == ["vocab.txt"]
 
