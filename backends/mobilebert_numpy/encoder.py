@@ -81,9 +81,8 @@ class Embeddings:
         neighbours = words
         if self.config.trigram_padding == "masked" and mask is not None:
             neighbours = words * mask[:, :, None].astype(words.dtype)
-        end = np.zeros_like(words[:, :1])  # (B, 1, E)
-        following = np.concatenate([neighbours[:, 1:], end], axis=1)  # (B, S, E)
-        previous = np.concatenate([end, neighbours[:, :-1]], axis=1)  # (B, S, E)
+        around = np.pad(neighbours, ((0, 0), (1, 1), (0, 0)))  # (B, S + 2, E)
+        following, previous = around[:, 2:], around[:, :-2]  # (B, S, E)
         return np.concatenate([following, words, previous], axis=2)  # (B, S, 3E)
 
 

@@ -126,8 +126,8 @@ class Embeddings(nn.Module):
         neighbours = words
         if self.config.trigram_padding == "masked" and mask is not None:
             neighbours = words * (mask != 0)[:, :, None]
-        following = F.pad(neighbours[:, 1:], (0, 0, 0, 1))  # (B, S, E)
-        previous = F.pad(neighbours[:, :-1], (0, 0, 1, 0))  # (B, S, E)
+        around = F.pad(neighbours, (0, 0, 1, 1))  # (B, S + 2, E)
+        following, previous = around[:, 2:], around[:, :-2]  # (B, S, E)
         return torch.cat([following, words, previous], dim=2)  # (B, S, 3E)
 
 

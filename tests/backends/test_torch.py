@@ -295,6 +295,22 @@ def test_exported_model_runs_at_another_batch_size(head: str, make: Any) -> None
     assert max(errors.values()) <= LIMIT, errors
 
 
+@pytest.mark.parametrize("head", ["masked-lm", "sequence-classification", "question-answering"])
+def test_exported_model_runs_at_another_length(head: str, make: Any) -> None:
+    model = make(head)
+    batch = tensors_of(random_batch(model.config, head))
+    length = torch.export.Dim("length", min=2, max=19)
+    exported = torch.export.export(
+        model, (), batch, dynamic_shapes={name: {1: length} for name in batch}
+    )
+    shorter = {name: each[:, :5] for name, each in batch.items()}
+
+    with torch.no_grad():
+        errors = output_errors(exported.module()(**shorter), model(**shorter))
+
+    assert max(errors.values()) <= LIMIT, errors
+
+
 def test_bfloat16_is_near_float64(make: Any) -> None:
     precise, half = make(), make(dtype="bfloat16")
     batch = random_batch(precise.config, "base")
