@@ -33,7 +33,7 @@ def fit_weights(
     *,
     seed: int = 0,
     ignore_mismatched_sizes: bool = False,
-) -> Mapping[str, Array]:
+) -> "FittedWeights":
     """The canonical weights of `head` from a checkpoint, read lazily.
 
     A checkpoint of the same head must fit exactly. One of another head lends its encoder and
@@ -77,7 +77,7 @@ def fit_weights(
             MobileBertWarning,
             stacklevel=3,
         )
-    return _FittedWeights(checkpoint, config, specs, frozenset(fresh), seed)
+    return FittedWeights(checkpoint, config, specs, frozenset(fresh), seed)
 
 
 def _has_pooler(store: Mapping[str, Array]) -> bool:
@@ -100,24 +100,30 @@ def _fresh_names(
     ignore_mismatched_sizes: bool,
 ) -> set[str]:
     """Head tensors that the checkpoint cannot lend."""
-    other_head = checkpoint.head != head
+    own_parts = {spec.part for spec in specs.values()} - set(_ENCODER_PARTS)
     fresh: set[str] = set()
-    if other_head:
+    if ignore_mismatched_sizes:
+        fresh |= set(_mismatched(checkpoint.weights, specs))
+    if checkpoint.head not in (None, head):
+        # Every task names its classifier alike: of another task it is another classifier.
+        fresh |= {name for name, spec in specs.items() if spec.part == "classifier"}
+    if checkpoint.head != head:
         fresh |= {
             name
             for name, spec in specs.items()
-            if spec.part not in _ENCODER_PARTS and name not in checkpoint.weights
+            if spec.part in own_parts and name not in checkpoint.weights
         }
-    same_kind = {checkpoint.head, head} <= {"sequence-classification", "token-classification"}
-    if ignore_mismatched_sizes or (other_head and not same_kind):
-        fresh |= set(_mismatched(checkpoint.weights, specs))
     # A bias that happens to fit is of no use without its kernel.
-    parts = {specs[name].part for name in fresh if specs[name].part in ("classifier",)}
+    parts = {specs[name].part for name in fresh} & {"classifier"}
     return fresh | {name for name, spec in specs.items() if spec.part in parts}
 
 
-class _FittedWeights(Mapping[str, Array]):
-    """Weights of a checkpoint, with fresh ones where it has none; nothing is kept in memory."""
+class FittedWeights(Mapping[str, Array]):
+    """Weights of a checkpoint, with fresh ones where it has none; nothing is kept in memory.
+
+    Attributes:
+        fresh: names of the tensors that are made from the seed.
+    """
 
     def __init__(
         self,
@@ -130,11 +136,16 @@ class _FittedWeights(Mapping[str, Array]):
         self._store = checkpoint.weights
         self._config = config
         self._specs = specs
-        self._fresh = fresh
+        self.fresh = fresh
         self._seed = seed
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every tensor; reads no data."""
+        return {name: spec.shape for name, spec in self._specs.items()}
+
     def __getitem__(self, name: str) -> Array:
-        if name in self._fresh:
+        if name in self.fresh:
             return initial_tensor(self._config, self._specs[name], self._seed)
         if name not in self._specs:
             raise KeyError(name)

@@ -159,22 +159,22 @@ def _parameters(checkpoint: Checkpoint) -> dict[str, int]:
 
 def _head_row(checkpoint: Checkpoint, head: str) -> HeadRow:
     """Ask the loading code itself, so that the answer is what loading will do."""
-    wanted: set[str] | None
+    specs = schema.owned_tensors(checkpoint.config, head)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", MobileBertWarning)
-            wanted = set(fit_weights(checkpoint, checkpoint.config, head))
+            lacking = fit_weights(checkpoint, checkpoint.config, head).fresh
+        loads = True
     except CheckpointError:
-        wanted = None
-    store, specs = checkpoint.weights, schema.owned_tensors(checkpoint.config, head)
-    lacking = dict.fromkeys(
-        spec.part
-        for name, spec in specs.items()
-        # A base model may do without the pooler; then `wanted` has no such name.
-        if (wanted is None or name in wanted)
-        and (name not in store or store.shape(name) != spec.shape)
-    )
-    return HeadRow(head, wanted is not None, tuple(lacking))
+        store = checkpoint.weights
+        lacking = frozenset(
+            name
+            for name, spec in specs.items()
+            if name not in store or store.shape(name) != spec.shape
+        )
+        loads = False
+    parts = dict.fromkeys(spec.part for name, spec in specs.items() if name in lacking)
+    return HeadRow(head, loads, tuple(parts))
 
 
 def collapse(rows: Iterable[TensorRow]) -> list[TensorRow]:

@@ -49,7 +49,7 @@ def load(
         device: a device of the framework, e.g. `cuda`; None is the framework's default.
         seed: of fresh head weights, when the checkpoint was made for another head.
         ignore_mismatched_sizes: allow fresh weights for a head whose number of labels differs.
-        config: taken in place of the checkpoint's own.
+        config: taken in place of the checkpoint's own, for a model of the same tensors.
         dialect: forces how config.json is read, `transformers` or `google`.
         format: forces one of several checkpoint formats in the folder.
         revision: branch, tag or commit of a hub id.

@@ -2,11 +2,13 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
-from mobilebert_core import loading, registry
+import numpy as np
+
+from mobilebert_core import loading, registry, schema
 from mobilebert_core.backend import check_dtype
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.heads import get_head
@@ -62,14 +64,38 @@ class Pretrained:
     backend_name: ClassVar[str]
 
     @classmethod
-    def checked(cls, config: Any, dtype: Any) -> str:
-        """The name of the dtype, when a model of this class can be made.
+    def check_config(cls, config: Any) -> MobileBertConfig:
+        """The configuration itself.
 
         Raises:
-            ConfigError: no configuration, or a dtype that the backend does not compute in.
+            ConfigError: it is something else.
         """
-        loading.check_config(config)
+        return loading.check_config(config)
+
+    @classmethod
+    def checked_dtype(cls, dtype: Any) -> str:
+        """The name of the dtype.
+
+        Raises:
+            ConfigError: the backend does not compute in it.
+        """
         return check_dtype(registry.get(cls.backend_name), dtype)
+
+    @classmethod
+    def check_weights(cls, config: Any, weights: Mapping[str, Any]) -> None:
+        """Refuse weights that are not exactly those of this class; a base model needs no pooler.
+
+        Raises:
+            ConfigError: no configuration.
+            CheckpointError: lists every missing, unexpected and misshaped tensor.
+        """
+        cls.check_config(config)
+        pooled = cls.head != "base" or any("pooler" in name for name in weights)
+        specs = schema.tensors(config, cls.head, add_pooling_layer=pooled)
+        shapes = getattr(weights, "shapes", None) or {
+            name: np.shape(weights[name]) for name in weights
+        }
+        schema.validate(specs, shapes, "the given weights")
 
     @classmethod
     def from_pretrained(cls, source: str | Path, **options: Any) -> Self:
@@ -82,6 +108,8 @@ class Pretrained:
         """
         if "torch_dtype" in options:
             options.setdefault("dtype", options.pop("torch_dtype"))
+        if options.get("dtype") == "auto":
+            options["dtype"] = None
         model: Self = loading.load(source, cls.head, cls.backend_name, **options)
         return model
 
@@ -91,5 +119,12 @@ class Pretrained:
         return self.config.num_labels
 
     def save_pretrained(self, folder: str | Path, **options: Any) -> Path:
-        """Write a checkpoint folder: `mobilebert.save`."""
+        """Write a checkpoint folder: `mobilebert.save`.
+
+        Args:
+            folder: where to.
+            **options: those of `mobilebert.save`; `safe_serialization=True` is what is always done.
+        """
+        if options.get("safe_serialization") is True:
+            del options["safe_serialization"]
         return loading.save(self, folder, **options)

@@ -30,7 +30,8 @@ class NumpyMobileBertPreTrainedModel(Pretrained):
     backend_name = "numpy"
 
     def __init_subclass__(cls) -> None:
-        cls.__call__ = with_call_signature(cls.__call__, cls.head)
+        if "head" in vars(cls):  # a user's subclass keeps its own signature
+            cls.__call__ = with_call_signature(cls.__call__, cls.head)
 
     def __init__(
         self,
@@ -40,10 +41,11 @@ class NumpyMobileBertPreTrainedModel(Pretrained):
         seed: int = 0,
         dtype: str = "float32",
     ) -> None:
-        name = self.checked(config, dtype)
-        self.config = config
         if weights is None:
-            weights = initial_weights(config, self.head, seed)
+            weights = initial_weights(self.check_config(config), self.head, seed)
+        name = self.checked_dtype(dtype)
+        self.check_weights(config, weights)
+        self.config = config
         self.parameters = from_canonical(weights, name)
         self.make_modules(config, Weights(self.parameters))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mobilebert_core.backend import Feature
 from mobilebert_core.config import MobileBertConfig
@@ -25,10 +25,21 @@ def evaluation_view(model: MobileBertPreTrainedModel) -> MobileBertPreTrainedMod
 
     The caller's model is never switched: a training loop in another thread would lose its dropout.
     """
+    model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
     if not any(module.training for module in model.modules()):
         return model
     shared = {id(each): each for each in (*model.parameters(), *model.buffers())}
     return copy.deepcopy(model, shared).eval()
+
+
+def differentiable_view(model: MobileBertPreTrainedModel) -> MobileBertPreTrainedModel:
+    """A copy in evaluation mode on the same memory whose parameters all require gradients.
+
+    The caller's model keeps its frozen parameters and collects no gradients.
+    """
+    model = getattr(model, "_orig_mod", model)
+    leaves = {id(each): nn.Parameter(each.detach()) for each in model.parameters()}
+    return copy.deepcopy(model, leaves).eval()
 
 
 class TorchBackend:
@@ -98,9 +109,10 @@ class TorchBackend:
             raise InputError(
                 f"The {model.head} model gives no loss: labels are {labels!r}; gradients need them"
             )
-        owned = owned_parameters(model, model.config, model.head)
-        with torch.enable_grad():
-            loss = self._call(model, batch, given, ()).loss
+        with torch.inference_mode(False), torch.enable_grad():
+            view = differentiable_view(model)
+            owned = owned_parameters(view, view.config, view.head)
+            loss = self._call(view, batch, given, ()).loss
             gradients = torch.autograd.grad(
                 loss, list(owned.values()), allow_unused=True, materialize_grads=True
             )

@@ -66,19 +66,23 @@ def computing_dtype(hidden_states: Tensor) -> torch.dtype:
     A bias made in a wider dtype would overflow to -inf there, and a fully masked row become NaN.
     """
     device_type = hidden_states.device.type
-    if torch.is_autocast_enabled(device_type):
+    if hidden_states.dtype != torch.float64 and torch.is_autocast_enabled(device_type):
         return torch.get_autocast_dtype(device_type)
     return hidden_states.dtype
 
 
 def attention_bias(mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    """0 where attended, the most negative finite value elsewhere; (B, 1, 1, S) or 4-D as given."""
+    """0 where attended, hugely negative and finite elsewhere; (B, 1, 1, S) or 4-D as given.
+
+    Half of the most negative number: CUDA's fused kernel multiplies it by log2(e), and a row of
+    minus infinities would attend nowhere instead of everywhere alike.
+    """
     if mask is None:
         return None
     if mask.dim() == 2:
         mask = mask[:, None, None, :]  # (B, 1, 1, S)
     bias = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
-    return bias.masked_fill(mask == 0, torch.finfo(dtype).min)
+    return bias.masked_fill(mask == 0, torch.finfo(dtype).min / 2)
 
 
 def may_mask_whole_rows(mask: Tensor | None) -> bool:
@@ -181,7 +185,7 @@ class SelfAttention(nn.Module):
         values = self.split_heads(self.value(value_input))  # (B, A, S, D)
         attention = None
         if fused:
-            dropout = self.dropout.p if self.training else 0.0
+            dropout = self.dropout.p if self.dropout.training else 0.0
             context = F.scaled_dot_product_attention(queries, keys, values, bias, dropout)
         else:
             attention = self.probabilities(queries, keys, bias)  # (B, A, S, S)

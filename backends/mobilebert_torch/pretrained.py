@@ -17,7 +17,7 @@ from mobilebert_core.initialization import initial_weights
 from mobilebert_core.inputs import INPUT_NAMES, LABEL_NAMES, Batch, check_names, read
 from mobilebert_core.pretrained import Pretrained, with_call_signature
 from mobilebert_torch.encoder import values_are_known
-from mobilebert_torch.params import load_canonical
+from mobilebert_torch.params import load_canonical, to_tensor
 
 
 class MobileBertPreTrainedModel(Pretrained, nn.Module):
@@ -34,7 +34,8 @@ class MobileBertPreTrainedModel(Pretrained, nn.Module):
     backend_name = "torch"
 
     def __init_subclass__(cls) -> None:
-        cls.forward = with_call_signature(cls.forward, cls.head)
+        if "head" in vars(cls):  # a user's subclass keeps its own signature
+            cls.forward = with_call_signature(cls.forward, cls.head)
 
     def __init__(
         self,
@@ -46,10 +47,11 @@ class MobileBertPreTrainedModel(Pretrained, nn.Module):
         device: str | torch.device | None = None,
     ) -> None:
         nn.Module.__init__(self)
-        native = getattr(torch, self.checked(config, dtype))
-        self.config = config
         if weights is None:
-            weights = initial_weights(config, self.head, seed)
+            weights = initial_weights(self.check_config(config), self.head, seed)
+        native = getattr(torch, self.checked_dtype(dtype))
+        self.check_weights(config, weights)
+        self.config = config
         target = torch.get_default_device() if device is None else torch.device(device)
         with torch.device("meta"):  # no values yet: they come from the weights, one by one
             self.make_modules(config, weights)
@@ -190,7 +192,8 @@ class MobileBertPreTrainedModel(Pretrained, nn.Module):
         tensors = dict(given)
         for name, array in (arrays | targets).items():
             if not isinstance(given[name], Tensor):
-                tensors[name] = torch.as_tensor(array, device=self.device)
+                native = array.astype(array.dtype.newbyteorder("="), order="C")
+                tensors[name] = to_tensor(native).to(self.device)
         for name, tensor in tensors.items():  # torch looks rows up by int32 and int64 only
             if not tensor.is_floating_point() and tensor.dtype != torch.int32:
                 tensors[name] = tensor.long()

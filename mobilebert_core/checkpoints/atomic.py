@@ -67,8 +67,7 @@ def _check_destination(folder: Path) -> None:
         raise CheckpointError(f"{folder} is write-protected, expected a folder to save into")
     if Path.cwd().is_relative_to(folder):
         raise CheckpointError(
-            f"{folder} holds the working directory and would be replaced; save into another "
-            "folder, or work from elsewhere"
+            f"{folder} holds the working directory and would be replaced; save into a folder in it"
         )
 
 

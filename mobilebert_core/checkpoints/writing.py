@@ -55,8 +55,9 @@ def save_checkpoint(
         ConfigError: no head has this name.
     """
     folder, write = Path(folder), _writer(format)
-    if max_shard_size is not None and max_shard_size < 1:
-        raise CheckpointError(f"max_shard_size is {max_shard_size}, expected at least 1 byte")
+    limited = max_shard_size is not None
+    if limited and (not isinstance(max_shard_size, int) or max_shard_size < 1):
+        raise CheckpointError(f"max_shard_size is {max_shard_size!r}, expected a number of bytes")
     if not overwrite:
         _check_other_formats(folder, format)
     dtype = _check(config, weights, head)
@@ -72,7 +73,10 @@ def save_checkpoint(
     try:
         replace_folder(folder, fill, replaces=is_checkpoint_file)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{folder} could not be written, nothing changed: {error}") from error
+        raise CheckpointError(
+            f"{folder} could not be written, nothing changed: {error}; a folder is replaced as a "
+            "whole, so a mount point or another's folder needs a new folder inside it"
+        ) from error
     return folder
 
 
@@ -87,7 +91,8 @@ def _writer(format: str) -> Write:
 def _check_other_formats(folder: Path, format: str) -> None:
     """Refuse to delete what this save does not write again, e.g. Google's original files."""
     own = get_format(format)
-    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    files = folder.iterdir() if folder.is_dir() else ()
+    names = sorted(path.name for path in files if not path.is_dir())
     others = [
         name
         for name in names

@@ -313,3 +313,29 @@ def test_question_answering_is_written_with_two_outputs(backend: Any, tmp_path: 
 
     reference = transformers.MobileBertForQuestionAnswering.from_pretrained(tmp_path / "model")
     assert reference.qa_outputs.weight.shape == (2, 24)
+
+
+def test_classifier_of_another_task_is_not_reused(backend: Any, tmp_path: Path) -> None:
+    weights = write(tmp_path, "sequence-classification")
+
+    with pytest.warns(MobileBertWarning, match=r"classifier\.weight"):
+        model = mobilebert.load(tmp_path, "token-classification", backend.name)
+
+    own = backend.weights(model)["classifier.weight"]
+    assert own.tobytes() != weights["classifier.weight"].tobytes()
+
+
+def test_folder_named_like_a_checkpoint_file_stays(backend: Any, tmp_path: Path) -> None:
+    (tmp_path / "model" / "checkpoint").mkdir(parents=True)
+    (tmp_path / "model" / "checkpoint" / "state").write_text("mine")
+
+    mobilebert.save(mobilebert.create(small_config(), "base", backend.name), tmp_path / "model")
+
+    assert (tmp_path / "model" / "checkpoint" / "state").read_text() == "mine"
+
+
+def test_shard_size_must_be_a_number(backend: Any, tmp_path: Path) -> None:
+    model = mobilebert.create(small_config(), "base", backend.name)
+
+    with pytest.raises(CheckpointError, match="max_shard_size is '5GB', expected a number of byte"):
+        mobilebert.save(model, tmp_path / "model", max_shard_size="5GB")

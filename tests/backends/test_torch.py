@@ -508,3 +508,90 @@ def test_constructor_refuses_what_the_backend_does_not_compute_in(dtype: Any) ->
 
     with pytest.raises(ConfigError, match=r"dtype|compute in"):
         mobilebert.MobileBertModel(small_config(), dtype=dtype)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_attention_dropout_follows_its_own_module(fused: bool, make: Any) -> None:
+    layer = make(attention_probs_dropout_prob=0.5).encoder.layer[0].attention.self.eval()
+    query_key, values = (torch.randn(1, 5, size, dtype=torch.float64) for size in (12, 24))
+    with torch.no_grad():
+        expected = layer(query_key, values, None, fused)[0]
+        layer.dropout.train()
+
+        assert not torch.equal(layer(query_key, values, None, fused)[0], expected)
+
+
+def test_float64_model_runs_under_autocast_with_padding(make: Any) -> None:
+    model = make()
+    batch = tensors_of(random_batch(model.config, "base"))
+
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert model(**batch).last_hidden_state.dtype == torch.float64
+
+
+def test_gradients_are_complete_when_parameters_are_frozen(make: Any, torch_backend: Any) -> None:
+    model = make("masked-lm")
+    batch = random_batch(model.config, "masked-lm")
+    expected = torch_backend.loss_and_gradients(model, batch, batch["input_ids"])[1]
+    model.mobilebert.embeddings.requires_grad_(False)
+
+    with torch.inference_mode():
+        found = torch_backend.loss_and_gradients(model, batch, batch["input_ids"])[1]
+
+    assert max(gradient_errors(found, expected).values()) <= LIMIT
+    assert not model.get_input_embeddings().weight.requires_grad
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_compiled_training_model_runs_on_arrays(make: Any, torch_backend: Any) -> None:
+    model = make().train()
+    batch = random_batch(model.config, "base")
+    compiled = torch.compile(model, backend="eager")
+
+    output = torch_backend.run(compiled, batch).last_hidden_state
+
+    assert output.tobytes() == torch_backend.run(model.eval(), batch).last_hidden_state.tobytes()
+
+
+def test_loss_is_computed_in_float32_when_logits_are_bfloat16(make: Any) -> None:
+    model = make("sequence-classification", dtype="bfloat16")
+    batch = tensors_of(random_batch(model.config, "sequence-classification"))
+
+    output = model(**batch, labels=torch.tensor([0, 1, 2]))
+
+    exact = torch.nn.functional.cross_entropy(output.logits.float(), torch.tensor([0, 1, 2]))
+    assert output.loss.dtype == torch.float32
+    assert torch.equal(output.loss, exact)
+
+
+def test_no_norm_rounds_once_in_bfloat16(make: Any) -> None:
+    norm = make(dtype="bfloat16").embeddings.LayerNorm
+    inputs = torch.randn(50, 24).bfloat16()
+
+    exact = inputs.float() * norm.weight.float() + norm.bias.float()
+
+    assert torch.equal(norm(inputs), exact.bfloat16())
+
+
+def test_softmax_rounds_once_in_bfloat16(make: Any) -> None:
+    attention = make(dtype="bfloat16").encoder.layer[0].attention.self
+    queries, keys = torch.randn(2, 1, 3, 64, 4).bfloat16()
+    scores = queries @ keys.transpose(2, 3) * attention.config.attention_head_size**-0.5
+
+    probabilities = attention.probabilities(queries, keys, None)
+
+    assert torch.equal(probabilities, scores.float().softmax(-1).bfloat16())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device at hand")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_cuda_attends_uniformly_when_a_row_is_fully_masked(dtype: str, torch_backend: Any) -> None:
+    config = small_config(hidden_size=64, intra_bottleneck_size=48, num_attention_heads=3)
+    weights = random_weights(config, "base")
+    model = torch_backend.build(config, "base", weights, dtype=dtype, device="cuda")
+    batch = random_batch(config, "base")
+
+    fused = torch_backend.run(model, batch).last_hidden_state
+    eager = torch_backend.run(model, batch, collect=("attentions",)).last_hidden_state
+
+    assert channel_error(fused, eager) <= {"float32": 1e-4, "bfloat16": 0.1}[dtype]
