@@ -50,7 +50,8 @@ def fit_weights(
         CheckpointError: lists every tensor that is missing or has another shape.
     """
     store = checkpoint.weights
-    pooled = head != "base" or checkpoint.head not in (None, "base") or _has_pooler(store)
+    other_head = checkpoint.head not in (None, "base")
+    pooled = head != "base" or other_head or schema.has_pooler(config, store)
     specs = schema.owned_tensors(config, head, add_pooling_layer=pooled)
     fresh = _fresh_names(checkpoint, specs, head, ignore_mismatched_sizes)
     shapes = {name: store.shape(name) for name in store if name in specs and name not in fresh}
@@ -78,10 +79,6 @@ def fit_weights(
             stacklevel=3,
         )
     return FittedWeights(checkpoint, config, specs, frozenset(fresh), seed)
-
-
-def _has_pooler(store: Mapping[str, Array]) -> bool:
-    return f"{schema.PREFIX}pooler.dense.weight" in store
 
 
 def _mismatched(store: Any, specs: Mapping[str, TensorSpec]) -> list[str]:
@@ -139,10 +136,9 @@ class FittedWeights(Mapping[str, Array]):
         self.fresh = fresh
         self._seed = seed
 
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of every tensor; reads no data."""
-        return {name: spec.shape for name, spec in self._specs.items()}
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of one tensor; reads no data."""
+        return self._specs[name].shape
 
     def __getitem__(self, name: str) -> Array:
         if name in self.fresh:

@@ -125,6 +125,19 @@ def split_labels(head: str, labels: Any) -> dict[str, Any]:
     return dict(labels)
 
 
+def check_batch(head: str, inputs: Any) -> None:
+    """Refuse inputs that are no mapping, or have names that are none of inputs.
+
+    Raises:
+        InputError: in either case.
+    """
+    if not isinstance(inputs, Mapping):
+        raise InputError(
+            f"The inputs are a {type(inputs).__name__}, expected a mapping with input_ids"
+        )
+    check_names(head, inputs, INPUT_NAMES)
+
+
 def check_names(head: str, names: Iterable[str], known: tuple[str, ...]) -> None:
     """Refuse arguments that no model has, e.g. a misspelt one.
 
@@ -136,6 +149,12 @@ def check_names(head: str, names: Iterable[str], known: tuple[str, ...]) -> None
         f"{name!r} is no argument; known are {expected}" for name in names if name not in known
     ]
     raise_faults(InputError, f"The inputs do not fit the {head} model", faults)
+
+
+def collected(hidden_states: bool | None, attentions: bool | None) -> tuple[str, ...]:
+    """The names of additional outputs that two switches of a call ask for."""
+    wanted = (hidden_states, attentions)
+    return tuple(name for name, switch in zip(COLLECTABLE, wanted, strict=True) if switch)
 
 
 def check_collect(collect: Iterable[str]) -> tuple[str, ...]:
@@ -165,7 +184,7 @@ def read(
     Raises:
         InputError: lists everything that is wrong.
     """
-    check_names(head, inputs, INPUT_NAMES)
+    check_batch(head, inputs)
     faults: list[str] = []
     arrays = _as_arrays(inputs, faults)
     targets = _as_arrays(labels, faults)
@@ -191,10 +210,6 @@ def prepare(
     Raises:
         InputError: lists everything that is wrong.
     """
-    if not isinstance(inputs, Mapping):
-        raise InputError(
-            f"The inputs are a {type(inputs).__name__}, expected a mapping with input_ids"
-        )
     arrays, targets = read(config, head, inputs, labels)
     ids, embeds = arrays.get("input_ids"), arrays.get("inputs_embeds")
     shape = ids.shape if ids is not None else arrays["inputs_embeds"].shape[:-1]

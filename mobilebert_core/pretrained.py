@@ -12,6 +12,7 @@ from mobilebert_core import loading, registry, schema
 from mobilebert_core.backend import check_dtype
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.heads import get_head
+from mobilebert_core.initialization import initial_weights
 from mobilebert_core.inputs import INPUT_NAMES
 
 CallT = TypeVar("CallT", bound=Callable[..., Any])
@@ -64,15 +65,6 @@ class Pretrained:
     backend_name: ClassVar[str]
 
     @classmethod
-    def check_config(cls, config: Any) -> MobileBertConfig:
-        """The configuration itself.
-
-        Raises:
-            ConfigError: it is something else.
-        """
-        return loading.check_config(config)
-
-    @classmethod
     def checked_dtype(cls, dtype: Any) -> str:
         """The name of the dtype.
 
@@ -82,20 +74,26 @@ class Pretrained:
         return check_dtype(registry.get(cls.backend_name), dtype)
 
     @classmethod
-    def check_weights(cls, config: Any, weights: Mapping[str, Any]) -> None:
-        """Refuse weights that are not exactly those of this class; a base model needs no pooler.
+    def checked_weights(
+        cls, config: Any, weights: Mapping[str, Any] | None, seed: int
+    ) -> Mapping[str, Any]:
+        """The given weights, if they are exactly those of this class, or fresh ones for None.
+
+        The base model may do without a pooler.
 
         Raises:
             ConfigError: no configuration.
             CheckpointError: lists every missing, unexpected and misshaped tensor.
         """
-        cls.check_config(config)
-        pooled = cls.head != "base" or any("pooler" in name for name in weights)
+        loading.check_config(config)
+        if weights is None:
+            return initial_weights(config, cls.head, seed)
+        pooled = cls.head != "base" or schema.has_pooler(config, weights)
         specs = schema.tensors(config, cls.head, add_pooling_layer=pooled)
-        shapes = getattr(weights, "shapes", None) or {
-            name: np.shape(weights[name]) for name in weights
-        }
-        schema.validate(specs, shapes, "the given weights")
+        given = weights
+        shape = getattr(given, "shape", lambda name: np.shape(given[name]))  # lazy ones know it
+        schema.validate(specs, {name: shape(name) for name in given}, "the given weights")
+        return given
 
     @classmethod
     def from_pretrained(cls, source: str | Path, **options: Any) -> Self:

@@ -7,7 +7,7 @@ own that names its owner; canonical weights hold owners only.
 E embedding  H hidden  T bottleneck width  I feed-forward  V vocabulary
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -60,6 +60,13 @@ def tensors(
     for module in modules:
         specs += _MODULES[module](config, head)
     return {spec.name: spec for spec in specs}
+
+
+def has_pooler(config: MobileBertConfig, names: Iterable[str]) -> bool:
+    """Whether a base model with tensors of these names has a pooler; one may have no tensors."""
+    return not config.classifier_activation or any(
+        name.startswith(f"{PREFIX}pooler.") for name in names
+    )
 
 
 def owned_tensors(

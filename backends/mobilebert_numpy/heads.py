@@ -64,9 +64,7 @@ class NumpyMobileBertModel(NumpyMobileBertPreTrainedModel):
     head = "base"
 
     def make_modules(self, config: MobileBertConfig, weights: Weights) -> None:
-        pooled = (
-            not config.classifier_activation or f"{schema.PREFIX}pooler.dense.weight" in weights
-        )
+        pooled = schema.has_pooler(config, weights.arrays)
         self.mobilebert = Backbone(config, weights.at("mobilebert"), add_pooling_layer=pooled)
 
     def compute(

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from mobilebert_core.config import MobileBertConfig
-from mobilebert_core.initialization import initial_weights
-from mobilebert_core.inputs import LABEL_NAMES, Batch, prepare
+from mobilebert_core.inputs import LABEL_NAMES, Batch, collected, prepare
 from mobilebert_core.pretrained import Pretrained, with_call_signature
 from mobilebert_numpy.params import Weights, from_canonical
 
@@ -41,10 +40,8 @@ class NumpyMobileBertPreTrainedModel(Pretrained):
         seed: int = 0,
         dtype: str = "float32",
     ) -> None:
-        if weights is None:
-            weights = initial_weights(self.check_config(config), self.head, seed)
         name = self.checked_dtype(dtype)
-        self.check_weights(config, weights)
+        weights = self.checked_weights(config, weights, seed)
         self.config = config
         self.parameters = from_canonical(weights, name)
         self.make_modules(config, Weights(self.parameters))
@@ -99,11 +96,7 @@ class NumpyMobileBertPreTrainedModel(Pretrained):
             "inputs_embeds": inputs_embeds,
         }
         labels = {name: options.pop(name) for name in LABEL_NAMES if name in options}
-        collect: tuple[str, ...] = ()
-        if output_hidden_states:
-            collect += ("hidden_states",)
-        if output_attentions:
-            collect += ("attentions",)
         batch, targets = prepare(self.config, self.head, inputs | options, labels)
+        collect = collected(output_hidden_states, output_attentions)
         output = self.compute(batch, targets, collect)
         return output.to_tuple() if return_dict is False else output

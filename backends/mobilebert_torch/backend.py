@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from mobilebert_core.backend import Feature
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.errors import ConfigError, InputError
-from mobilebert_core.inputs import check_collect, prepare, split_labels
+from mobilebert_core.inputs import check_batch, check_collect, split_labels
 from mobilebert_core.outputs import Output, map_arrays
 from mobilebert_torch.heads import MODELS
-from mobilebert_torch.params import owned_parameters, to_array, to_tensor
+from mobilebert_torch.params import owned_parameters, to_array, to_tensor, unwrapped
 from mobilebert_torch.pretrained import MobileBertPreTrainedModel
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -25,7 +25,7 @@ def evaluation_view(model: MobileBertPreTrainedModel) -> MobileBertPreTrainedMod
 
     The caller's model is never switched: a training loop in another thread would lose its dropout.
     """
-    model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
+    model = unwrapped(model)
     if not any(module.training for module in model.modules()):
         return model
     shared = {id(each): each for each in (*model.parameters(), *model.buffers())}
@@ -37,7 +37,7 @@ def differentiable_view(model: MobileBertPreTrainedModel) -> MobileBertPreTraine
 
     The caller's model keeps its frozen parameters and collects no gradients.
     """
-    model = getattr(model, "_orig_mod", model)
+    model = unwrapped(model)
     leaves = {id(each): nn.Parameter(each.detach()) for each in model.parameters()}
     return copy.deepcopy(model, leaves).eval()
 
@@ -93,8 +93,9 @@ class TorchBackend:
         collect: Iterable[str] = (),
     ) -> Output[Array]:
         """One call in evaluation mode: NumPy in, NumPy out."""
+        names, given = check_collect(collect), split_labels(model.head, labels)
         with torch.no_grad():
-            return map_arrays(self._call(model, batch, labels, check_collect(collect)), to_array)
+            return map_arrays(self._call(evaluation_view(model), batch, given, names), to_array)
 
     def loss_and_gradients(
         self, model: MobileBertPreTrainedModel, batch: Mapping[str, Any], labels: Any
@@ -127,15 +128,14 @@ class TorchBackend:
         self,
         model: MobileBertPreTrainedModel,
         batch: Mapping[str, Any],
-        labels: Any,
+        labels: Mapping[str, Any],
         collect: tuple[str, ...],
     ) -> Any:
-        """Check in NumPy, then call the module without dropout."""
-        given = split_labels(model.head, labels)
-        prepare(model.config, model.head, batch, given)
-        return evaluation_view(model)(
+        """Call a module in evaluation mode, which checks the values; labels are no inputs here."""
+        check_batch(model.head, batch)
+        return model(
             **batch,
-            **given,
+            **labels,
             output_hidden_states="hidden_states" in collect,
             output_attentions="attentions" in collect,
         )

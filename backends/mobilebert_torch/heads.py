@@ -71,9 +71,7 @@ class MobileBertModel(MobileBertPreTrainedModel, Backbone):
     head = "base"
 
     def make_modules(self, config: MobileBertConfig, weights: Mapping[str, Any]) -> None:
-        pooled = (
-            not config.classifier_activation or f"{schema.PREFIX}pooler.dense.weight" in weights
-        )
+        pooled = schema.has_pooler(config, weights)
         Backbone.make_modules(self, config, add_pooling_layer=pooled)
 
     def compute(

@@ -19,6 +19,11 @@ def native_name(name: str, head: str) -> str:
     return name.removeprefix(PREFIX) if head == "base" else name
 
 
+def unwrapped(model: Any) -> Any:
+    """The model that torch.compile may have wrapped."""
+    return getattr(model, "_orig_mod", model)
+
+
 def to_tensor(array: Array) -> torch.Tensor:
     """A tensor with a copy of an array; bfloat16 included, which torch.from_numpy refuses."""
     if array.dtype == ml_dtypes.bfloat16:
@@ -53,8 +58,7 @@ def owned_parameters(
     model: nn.Module, config: MobileBertConfig, head: str
 ) -> dict[str, nn.Parameter]:
     """The parameters under canonical names; each tied pair once, under its owner's name."""
-    model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
-    native = dict(model.named_parameters(remove_duplicate=False))
+    native = dict(unwrapped(model).named_parameters(remove_duplicate=False))
     return {
         spec.name: native[native_name(spec.name, head)]
         for spec in tensors(config, head).values()

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from mobilebert_core import outputs
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.errors import ConfigError
-from mobilebert_core.initialization import initial_weights
-from mobilebert_core.inputs import INPUT_NAMES, LABEL_NAMES, Batch, check_names, read
+from mobilebert_core.inputs import INPUT_NAMES, LABEL_NAMES, Batch, check_names, collected, read
 from mobilebert_core.pretrained import Pretrained, with_call_signature
 from mobilebert_torch.encoder import values_are_known
 from mobilebert_torch.params import load_canonical, to_tensor
@@ -47,10 +46,8 @@ class MobileBertPreTrainedModel(Pretrained, nn.Module):
         device: str | torch.device | None = None,
     ) -> None:
         nn.Module.__init__(self)
-        if weights is None:
-            weights = initial_weights(self.check_config(config), self.head, seed)
         native = getattr(torch, self.checked_dtype(dtype))
-        self.check_weights(config, weights)
+        weights = self.checked_weights(config, weights, seed)
         self.config = config
         target = torch.get_default_device() if device is None else torch.device(device)
         with torch.device("meta"):  # no values yet: they come from the weights, one by one
@@ -142,11 +139,7 @@ class MobileBertPreTrainedModel(Pretrained, nn.Module):
             "inputs_embeds": inputs_embeds,
         }
         batch, labels = self.prepare(inputs | options)
-        collect: tuple[str, ...] = ()
-        if output_hidden_states:
-            collect += ("hidden_states",)
-        if output_attentions:
-            collect += ("attentions",)
+        collect = collected(output_hidden_states, output_attentions)
         output = self.compute(batch, labels, collect)
         return output.to_tuple() if return_dict is False else output
 

@@ -114,10 +114,8 @@ def _check(config: MobileBertConfig, weights: Mapping[str, Array], head: str) ->
             shapes[name], dtypes[name] = weights.shape(name), weights.dtype(name)
         else:
             shapes[name], dtypes[name] = weights[name].shape, weights[name].dtype
-    specs = schema.tensors(config, head)
-    pooler = {name for name, spec in specs.items() if spec.part == "pooler"}
-    if head == "base" and not pooler & shapes.keys():
-        specs = schema.tensors(config, head, add_pooling_layer=False)
+    pooled = head != "base" or schema.has_pooler(config, shapes)
+    specs = schema.tensors(config, head, add_pooling_layer=pooled)
     schema.validate(specs, shapes, "the weights to save")
     faults = [
         f"{name} is {dtype}, expected one of {', '.join(DTYPES)}"

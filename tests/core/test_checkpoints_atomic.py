@@ -11,25 +11,15 @@ import pytest
 
 from mobilebert_core import schema
 from mobilebert_core.checkpoints import open_checkpoint, save_checkpoint
-from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.errors import CheckpointError
+from models import tiny_config
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
 def config():
-    return MobileBertConfig(
-        vocab_size=31,
-        hidden_size=12,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=9,
-        max_position_embeddings=8,
-        embedding_size=5,
-        intra_bottleneck_size=6,
-        num_feedforward_networks=1,
-    )
+    return tiny_config()
 
 
 @pytest.fixture

@@ -7,23 +7,13 @@ import pytest
 
 from mobilebert_core import schema
 from mobilebert_core.checkpoints import open_checkpoint, save_checkpoint
-from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.errors import CheckpointError, ConfigError
+from models import tiny_config
 
 
 @pytest.fixture
 def folder(tmp_path):
-    config = MobileBertConfig(
-        vocab_size=31,
-        hidden_size=12,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=9,
-        max_position_embeddings=8,
-        embedding_size=5,
-        intra_bottleneck_size=6,
-        num_feedforward_networks=1,
-    )
+    config = tiny_config()
     specs = schema.owned_tensors(config, "base")
     weights = {name: np.ones(spec.shape, np.float32) for name, spec in specs.items()}
     return save_checkpoint(tmp_path / "model", config, weights, "base")

@@ -72,6 +72,21 @@ def small_config(**changes: Any) -> MobileBertConfig:
     return MobileBertConfig(**(SMALL | changes))
 
 
+def tiny_config() -> MobileBertConfig:
+    """One layer, for tests that write many files."""
+    return MobileBertConfig(
+        vocab_size=31,
+        hidden_size=12,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=9,
+        max_position_embeddings=8,
+        embedding_size=5,
+        intra_bottleneck_size=6,
+        num_feedforward_networks=1,
+    )
+
+
 def scale_and_center(name: str, shape: tuple[int, ...]) -> tuple[float, float]:
     """Standard deviation and mean of a random test tensor, by canonical name.
 
