@@ -7,7 +7,7 @@ Absent fields are None. Read next: `losses.py`.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, Self, TypeVar, overload
 
 ArrayT = TypeVar("ArrayT")
 OutputT = TypeVar("OutputT", bound="Output[Any]")
@@ -60,6 +60,14 @@ class Output(Generic[ArrayT]):
                 raise KeyError(f"no field {key!r} in this output; present are {self.keys()}")
             return getattr(self, key)
         return self.to_tuple()[key]
+
+    def __tf_flatten__(self) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+        """TensorFlow's protocol for structures: what a tf.function may return. Needs no import."""
+        return tuple(self.keys()), self.to_tuple()
+
+    @classmethod
+    def __tf_unflatten__(cls, metadata: tuple[str, ...], components: tuple[Any, ...]) -> Self:
+        return cls(**dict(zip(metadata, components, strict=True)))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys())

@@ -18,7 +18,7 @@ from mobilebert_core.inputs import INPUT_NAMES
 CallT = TypeVar("CallT", bound=Callable[..., Any])
 
 
-def with_call_signature(call: CallT, head: str) -> CallT:
+def with_call_signature(call: CallT, head: str, own_options: tuple[str, ...] = ()) -> CallT:
     """The same method, whose signature names the arguments of one head instead of `**options`.
 
     One implementation serves all heads, but people and programs read signatures: help and editors,
@@ -27,10 +27,11 @@ def with_call_signature(call: CallT, head: str) -> CallT:
     Args:
         call: a method that takes the inputs by name and the rest as keywords.
         head: name of the head.
+        own_options: further keywords of this backend, e.g. `training`.
     """
     row = get_head(head)
     inputs = [name for name in INPUT_NAMES if name != "prediction_positions" or row.positions]
-    options = ("output_attentions", "output_hidden_states", "return_dict")
+    options = (*own_options, "output_attentions", "output_hidden_states", "return_dict")
     positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters = [inspect.Parameter("self", positional)]
@@ -102,8 +103,13 @@ class Pretrained:
         Args:
             source: a folder, a weights file or a hub id.
             **options: those of `mobilebert.load` but `head` and `backend`, and configuration
-                fields to change, e.g. `num_labels=3`. `torch_dtype` is another name of `dtype`.
+                fields to change, e.g. `num_labels=3`. `torch_dtype` is another name of `dtype`;
+                `from_pt`, `from_tf` and `from_flax` are accepted and change nothing, for every
+                backend reads every format.
         """
+        for name in ("from_pt", "from_tf", "from_flax"):
+            if isinstance(options.get(name), bool):
+                del options[name]
         if "torch_dtype" in options:
             options.setdefault("dtype", options.pop("torch_dtype"))
         if options.get("dtype") == "auto":

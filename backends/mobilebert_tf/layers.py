@@ -1,0 +1,73 @@
+"""Keras layers that know their sizes when they are made, so that `build` needs no input.
+
+Parameters begin as zeros: a model's values come from canonical weights, one tensor at a time.
+"""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+def widen(values: tf.Tensor) -> tf.Tensor:
+    """At least float32."""
+    return tf.cast(values, tf.float32) if values.dtype.size < 4 else values
+
+
+class Module(keras.layers.Layer):
+    """A layer made of layers; building it builds them, under its name.
+
+    Args:
+        name: of the layer, the last part of its variables' paths.
+        dtype: a Keras dtype policy, or its name.
+    """
+
+    def __init__(self, name: str, dtype: Any) -> None:
+        super().__init__(name=name, dtype=dtype)
+
+    def build(self, input_shape: Any = None) -> None:
+        """Create the variables of every part."""
+        for part in self._flatten_layers(include_self=False, recursive=False):
+            part.build(None)
+
+
+class Linear(keras.layers.Dense):
+    """`x @ kernel + bias`; the kernel is (in_features, out_features)."""
+
+    def __init__(
+        self, in_features: int, out_features: int, name: str, dtype: Any, *, use_bias: bool = True
+    ) -> None:
+        super().__init__(
+            out_features, use_bias=use_bias, kernel_initializer="zeros", name=name, dtype=dtype
+        )
+        self.in_features = in_features
+
+    def build(self, input_shape: Any = None) -> None:
+        """Create kernel and bias."""
+        super().build((None, self.in_features))
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """(..., in_features) -> (..., out_features), as one product of two matrices."""
+        if inputs.shape.rank == 2:
+            return super().call(inputs, training=training)
+        rows = super().call(tf.reshape(inputs, [-1, self.in_features]), training=training)
+        return tf.reshape(rows, tf.concat([tf.shape(inputs)[:-1], [self.units]], 0))
+
+
+class Embedding(keras.layers.Embedding):
+    """One row for each id; the table is (rows, width)."""
+
+    def __init__(self, rows: int, width: int, name: str, dtype: Any) -> None:
+        super().__init__(rows, width, embeddings_initializer="zeros", name=name, dtype=dtype)
+
+
+class LayerNorm(keras.layers.LayerNormalization):
+    """Layer normalisation over the last axis."""
+
+    def __init__(self, width: int, eps: float, name: str, dtype: Any) -> None:
+        super().__init__(epsilon=eps, name=name, dtype=dtype)
+        self.width = width
+
+    def build(self, input_shape: Any = None) -> None:
+        """Create gamma and beta."""
+        super().build((None, self.width))

@@ -1,0 +1,266 @@
+"""What the eight TensorFlow models share: variables, input checks and the call.
+
+B batch  C choices  S sequence  P prediction positions  E embedding
+"""
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mobilebert_core import outputs, schema
+from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.inputs import INPUT_NAMES, LABEL_NAMES, Batch, check_names, collected, read
+from mobilebert_core.pretrained import Pretrained, with_call_signature
+from mobilebert_tf.compiled import CompiledCall
+from mobilebert_tf.layers import Embedding, Module
+from mobilebert_tf.params import load_canonical, to_tensor
+from mobilebert_tf.saving import KerasSaving
+from mobilebert_tf.training import KerasTraining
+
+
+class TFMobileBertPreTrainedModel(Pretrained, KerasTraining, KerasSaving, keras.Model):
+    """What the eight models share: variables, input checks and the call.
+
+    Args:
+        config: the configuration.
+        weights: canonical weights, copied; None makes fresh ones.
+        seed: of fresh weights.
+        dtype: `float32`, `float64` or `bfloat16`, or a Keras dtype policy. A mixed policy that was
+            set for all of Keras holds where it keeps variables of this dtype.
+        device: where the variables live and calls run, e.g. `CPU:0`; None leaves it to TensorFlow.
+        name: of the Keras model.
+    """
+
+    backend_name = "tf"
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "head" in vars(cls):  # a user's subclass keeps its own signature
+            cls.__call__ = with_call_signature(cls.__call__, cls.head, ("training",))
+
+    def __init__(
+        self,
+        config: MobileBertConfig,
+        *,
+        weights: Mapping[str, np.ndarray[Any, Any]] | None = None,
+        seed: int = 0,
+        dtype: Any = "float32",
+        device: str | None = None,
+        name: str | None = None,
+    ) -> None:
+        policy = self.checked_policy(dtype)
+        weights = self.checked_weights(config, weights, seed)
+        # Inputs are converted in `call`: labels must not be rounded to a lower dtype.
+        keras.Model.__init__(self, name=name, dtype=policy, autocast=False)
+        self.config = config
+        self.device = None if device is None else tf.DeviceSpec.from_string(device).to_string()
+        self.run_eagerly = False
+        self._compiled_call = CompiledCall(super().__call__)
+        self.has_pooling_layer = schema.has_pooler(config, weights)
+        with tf.device(self.device) if device else nullcontext():
+            self.make_modules(config, policy, pooled=self.has_pooling_layer)
+            self.build()
+            load_canonical(self, self.head, weights, policy.variable_dtype)
+
+    @classmethod
+    def checked_policy(cls, dtype: Any) -> keras.DTypePolicy:
+        """The Keras policy of a dtype.
+
+        Raises:
+            ConfigError: the backend does not compute in it.
+        """
+        if isinstance(dtype, keras.DTypePolicy):
+            policy = dtype
+        elif isinstance(dtype, str) and dtype.startswith("mixed_"):
+            policy = keras.DTypePolicy(dtype)
+        else:
+            policy = keras.config.dtype_policy()
+            name = cls.checked_dtype(dtype)
+            if policy.variable_dtype != name:
+                policy = keras.DTypePolicy(name)
+        cls.checked_dtype(policy.compute_dtype)
+        return policy
+
+    def make_modules(self, config: MobileBertConfig, dtype: Any, *, pooled: bool) -> None:
+        """Create the layers; their variables are created and filled in afterwards."""
+        raise NotImplementedError
+
+    def compute(
+        self, batch: Batch, labels: dict[str, tf.Tensor], collect: tuple[str, ...]
+    ) -> outputs.Output[tf.Tensor]:
+        """The head's output dataclass."""
+        raise NotImplementedError
+
+    def build(self, input_shape: Any = None) -> None:
+        """Create the variables."""
+        Module.build(self)
+
+    def compile(self, *arguments: Any, **options: Any) -> None:
+        """Prepare for `fit`, as `keras.Model.compile` does; `jit_compile=True` is for calls too.
+
+        Without a loss, the head's own is used. Call it again after a change of the layers, such as
+        `enable_lora`: it forgets the compiled graphs.
+        """
+        super().compile(*arguments, **options)
+        self._compiled_call.clear()
+
+    def get_input_embeddings(self) -> Embedding:
+        """The word embeddings."""
+        backbone = getattr(self, "mobilebert", self)
+        return backbone.embeddings.word_embeddings
+
+    def gradient_checkpointing_enable(
+        self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None
+    ) -> None:
+        """Recompute each layer in the backward pass: less memory, a third more time.
+
+        Args:
+            gradient_checkpointing_kwargs: accepted for code that was written for transformers.
+        """
+        self._checkpoint_gradients(True)
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Keep all activations for the backward pass."""
+        self._checkpoint_gradients(False)
+
+    def _checkpoint_gradients(self, value: bool) -> None:
+        getattr(self, "mobilebert", self).encoder.gradient_checkpointing = value
+        self._compiled_call.clear()
+
+    @tf.autograph.experimental.do_not_convert
+    def __call__(
+        self,
+        input_ids: Any = None,
+        attention_mask: Any = None,
+        token_type_ids: Any = None,
+        position_ids: Any = None,
+        inputs_embeds: Any = None,
+        *,
+        training: bool | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        **options: Any,
+    ) -> Any:
+        """Run the model on tensors, arrays or lists; the first call of a kind compiles it.
+
+        Args:
+            input_ids: (B, S), or (B, C, S) for multiple choice; or a mapping of all inputs by name.
+            attention_mask: same shape, 1 where attended; or 4-D. Default: everywhere.
+            token_type_ids: same shape. Default: zeros.
+            position_ids: same shape. Default: 0, 1, 2, ...
+            inputs_embeds: (..., S, E) instead of `input_ids`.
+            training: whether dropout acts. Default: no.
+            output_attentions: return the attention probabilities of every layer.
+            output_hidden_states: return the hidden states of every layer.
+            return_dict: False returns a tuple of the present fields.
+            **options: the head's labels, and `prediction_positions` (B, P) for masked-lm heads.
+
+        Raises:
+            InputError: lists everything that does not fit; on a GPU the check waits for ids, masks
+                and labels to come back. Values are not checked inside a tf.function, `fit`
+                included, where they are unknown.
+        """
+        inputs = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "token_type_ids": token_type_ids,
+            "position_ids": position_ids,
+            "inputs_embeds": inputs_embeds,
+        }
+        if isinstance(input_ids, Mapping):
+            del inputs["input_ids"]
+            inputs |= {name: each for name, each in input_ids.items() if inputs.get(name) is None}
+        given = {name: each for name, each in (inputs | options).items() if each is not None}
+        check_names(self.head, given, INPUT_NAMES + LABEL_NAMES)
+        flags = {
+            "training": training,
+            "output_attentions": bool(output_attentions),
+            "output_hidden_states": bool(output_hidden_states),
+        }
+        if values_are_known(given):
+            output = self.call_compiled(given, flags)
+        else:
+            output = super().__call__(given, **flags)
+        return output.to_tuple() if return_dict is False else output
+
+    def call_compiled(
+        self, given: Mapping[str, Any], flags: Mapping[str, Any]
+    ) -> outputs.Output[tf.Tensor]:
+        """Check the values of a call and run its graph, or no graph when `run_eagerly` is set."""
+        tensors = self.check_values(given)
+        with tf.device(self.device) if self.device else nullcontext():
+            if self.run_eagerly:
+                return super().__call__(tensors, **flags)
+            return self._compiled_call(
+                tensors, jit_compile=getattr(self, "jit_compile", None) is True, **flags
+            )
+
+    def call(
+        self,
+        inputs: Mapping[str, tf.Tensor],
+        training: bool | None = None,
+        output_attentions: bool = False,
+        output_hidden_states: bool = False,
+    ) -> outputs.Output[tf.Tensor]:
+        """The computation, as Keras calls it: inputs and labels by name."""
+        batch, labels = self.prepare(inputs)
+        return self.compute(batch, labels, collected(output_hidden_states, output_attentions))
+
+    def prepare(self, given: Mapping[str, tf.Tensor]) -> tuple[Batch, dict[str, tf.Tensor]]:
+        """Separate inputs and labels, and fill in the defaults."""
+        labels = {name: given[name] for name in LABEL_NAMES if name in given}
+        inputs = {name: given.get(name) for name in INPUT_NAMES}
+        source = inputs["input_ids"]
+        if source is None:
+            source = inputs["inputs_embeds"][..., 0]
+        if inputs["attention_mask"] is not None:
+            inputs["attention_mask"] = tf.cast(inputs["attention_mask"], tf.bool)
+        if inputs["token_type_ids"] is None:
+            inputs["token_type_ids"] = tf.zeros_like(source, tf.int64)
+        if inputs["position_ids"] is None:
+            inputs["position_ids"] = tf.range(tf.shape(source)[-1])
+        positions = tf.broadcast_to(inputs["position_ids"], tf.shape(source))
+        return Batch(**inputs | {"position_ids": positions}), labels
+
+    def check_values(self, given: Mapping[str, Any]) -> dict[str, tf.Tensor]:
+        """The arguments as tensors of few dtypes, checked, so that few graphs are needed."""
+        views = {name: view(name, value) for name, value in given.items()}
+        arrays, targets = read(
+            self.config,
+            self.head,
+            {name: each for name, each in views.items() if name not in LABEL_NAMES},
+            {name: each for name, each in views.items() if name in LABEL_NAMES},
+        )
+        tensors = {}
+        for name, array in (arrays | targets).items():
+            tensor = given[name] if isinstance(given[name], tf.Tensor) else to_tensor(array)
+            if name == "inputs_embeds":
+                dtype = tf.as_dtype(self.compute_dtype)
+            elif name == "attention_mask":
+                dtype = tf.bool
+            else:
+                dtype = tensor.dtype if tensor.dtype.is_floating else tf.int64
+            tensors[name] = tf.cast(tensor, dtype)
+        return tensors
+
+
+def values_are_known(given: Mapping[str, Any]) -> bool:
+    """Whether a call is an ordinary one: not inside a tf.function, nor on symbolic tensors."""
+    symbolic = any(isinstance(each, keras.KerasTensor) for each in given.values())
+    return tf.executing_eagerly() and not symbolic
+
+
+def view(name: str, value: Any) -> Any:
+    """What core can check of an argument: a tensor's values, of embeddings the shape only."""
+    if isinstance(value, tf.Variable | keras.Variable):
+        value = tf.convert_to_tensor(value)
+    if not isinstance(value, tf.Tensor):
+        return value
+    if name == "inputs_embeds" and value.dtype.is_floating:  # large, and may need a gradient
+        return np.broadcast_to(np.float32(0), value.shape)
+    return value.numpy()

@@ -1,0 +1,106 @@
+"""What `fit`, `evaluate` and `predict` of Keras need to know about a MobileBERT.
+
+Labels come as `y`, or in `x` under the names of the head's labels. Without a loss in `compile` the
+head's own is used; with one, it sees the logits and `y`.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from mobilebert_core.errors import InputError
+from mobilebert_core.heads import get_head
+from mobilebert_core.outputs import Output
+
+# What each label is held against; a head's only label belongs to its only logits.
+_LOGITS = {
+    "labels": ("logits", "prediction_logits"),
+    "next_sentence_label": ("seq_relationship_logits",),
+    "start_positions": ("start_logits",),
+    "end_positions": ("end_logits",),
+}
+
+
+class KerasTraining:
+    """Mixed into every model, before `keras.Model`."""
+
+    head: str
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """One step of `fit`; see `keras.Model.train_step`."""
+        return super().train_step(self._with_labels(data))
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        """One step of `evaluate`; see `keras.Model.test_step`."""
+        return super().test_step(self._with_labels(data))
+
+    def predict_step(self, data: Any) -> Output[Any]:
+        """One step of `predict`: everything but the loss, which has no rows to join."""
+        output = super().predict_step(data)
+        return dataclasses.replace(output, loss=None) if "loss" in output else output
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """The loss that `compile` was given, of the logits; else the head's own."""
+        if self._compile_loss is not None:
+            labels, logits = self._compared(x, y, y_pred)
+            return super().compute_loss(x, labels, logits, sample_weight, training)
+        if sample_weight is not None:
+            raise InputError(
+                "sample_weight given, but the model's own loss weighs all rows alike; pass a loss "
+                "to compile()"
+            )
+        if y_pred.get("loss") is None:
+            wanted = get_head(self.head).labels
+            needs = (
+                f"give {' and '.join(wanted)}, in x or as y" if wanted else "pass one to compile()"
+            )
+            raise InputError(f"The {self.head} model gives no loss here; {needs}")
+        losses = [self._aggregate_additional_loss(each) for each in self.losses]
+        return keras.ops.sum([y_pred.loss, *losses]) if losses else y_pred.loss
+
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, Any]:
+        """The metrics that `compile` was given, of the logits and the labels in `y` or `x`."""
+        return super().compute_metrics(x, *self._compared(x, y, y_pred), sample_weight)
+
+    def _with_labels(self, data: Any) -> Any:
+        """The data, with `y` among the inputs when the model's own loss needs it there."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        if y is None or self._compile_loss is not None:
+            return data
+        return {**x, **self._named(y)}, None, sample_weight
+
+    def _named(self, y: Any) -> dict[str, Any]:
+        """Labels by name; a head with one label needs no name."""
+        names = get_head(self.head).labels
+        if isinstance(y, Mapping):
+            return dict(y)
+        if len(names) == 1:
+            return {names[0]: y}
+        if isinstance(y, list | tuple) and len(y) == len(names):
+            return dict(zip(names, y, strict=True))
+        raise InputError(f"y is a {type(y).__name__}; the {self.head} model needs {list(names)}")
+
+    def _compared(self, x: Any, y: Any, output: Any) -> tuple[Any, Any]:
+        """What a loss or metric compares: labels and logits, by label where there are two."""
+        names = get_head(self.head).labels
+        labels = self._named(y) if y is not None else {}
+        if isinstance(x, Mapping):
+            labels = {name: x[name] for name in names if name in x} | labels
+        logits = {
+            name: next(output[field] for field in _LOGITS[name] if field in output)
+            for name in names
+        }
+        if len(names) == 1:
+            return labels.get(names[0]), logits[names[0]]
+        return (labels or None), (logits if names else output)
