@@ -75,7 +75,13 @@ class Model(Protocol):
 
 
 class Backend(Protocol):
-    """What a backend implements. NumPy arrays go in and out, models are native."""
+    """What a backend implements. NumPy arrays go in and out, models are native.
+
+    Attributes:
+        name: what users pass as `backend=`.
+        features: what it claims; may depend on how the framework is set. A backend that could
+            offer a dtype under another setting says how in `dtype_hints`, text by dtype.
+    """
 
     name: str
     features: frozenset[Feature]
@@ -135,9 +141,11 @@ def check_dtype(backend: Backend, dtype: str) -> str:
     offered = [each for each in DTYPES if Feature(each) in backend.features]
     if name in offered:
         return name
-    reason = ""
     if name == "float16":
         reason = ": activations of MobileBERT reach 2.5e7, far above the largest float16 (65504)"
+    else:
+        hint = getattr(backend, "dtype_hints", {}).get(name)
+        reason = f": {hint}" if hint else ""
     raise ConfigError(
         f"The {backend.name} backend does not compute in {name}{reason}; it offers "
         f"{', '.join(offered)}"
