@@ -13,7 +13,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("mobilebert_core", "mobilebert_numpy", "mobilebert_torch")
+# Package -> the framework that it needs.
+PACKAGES = {
+    "mobilebert_core": "numpy",
+    "mobilebert_numpy": "numpy",
+    "mobilebert_torch": "torch",
+    "mobilebert_tf": "tensorflow",
+    "mobilebert_jax": "jax",
+}
 
 
 def blocks(language: str) -> list[str]:
@@ -62,8 +69,8 @@ def test_ci_runs_the_readmes_test_command() -> None:
 def modules() -> list[str]:
     """All modules of the packages at hand."""
     names = []
-    for package_name in PACKAGES:
-        if package_name == "mobilebert_torch" and not importlib.util.find_spec("torch"):
+    for package_name, framework in PACKAGES.items():
+        if not importlib.util.find_spec(framework):
             continue
         package = importlib.import_module(package_name)
         names.append(package_name)

@@ -8,7 +8,14 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-EXPECTED = {"mobilebert", "mobilebert_core", "mobilebert_numpy", "mobilebert_torch"}
+EXPECTED = {
+    "mobilebert",
+    "mobilebert_core",
+    "mobilebert_numpy",
+    "mobilebert_torch",
+    "mobilebert_tf",
+    "mobilebert_jax",
+}
 
 
 def check_names(wheel: Path) -> None:

@@ -1,13 +1,15 @@
 """`mobilebert demo`: every head in every backend on real sentences, in one table."""
 
 import math
+import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 from rich.console import Console
@@ -57,7 +59,11 @@ def command(
 
     if folder is not None and folder.exists() and (folder.is_file() or any(folder.iterdir())):
         raise typer.BadParameter(f"{folder} is there and not empty.", param_hint="--folder")
-    with _progress() as progress, _checkpoint_folder(folder) as path:
+    with (
+        _quiet_frameworks() as stream,
+        _progress(stream) as progress,
+        _checkpoint_folder(folder) as path,
+    ):
         task = progress.add_task("Importing the frameworks", total=None)
 
         def announce(step: str) -> None:
@@ -84,14 +90,41 @@ def command(
         raise typer.Exit(1)
 
 
-def _progress() -> Progress:
+@contextmanager
+def _quiet_frameworks() -> Iterator[TextIO]:
+    """Standard error for the progress display alone.
+
+    Frameworks write log lines there past Python, in the middle of the display. They wait in a file,
+    which is shown when something goes wrong.
+    """
+    try:
+        number = sys.stderr.fileno()
+    except OSError:  # no file: a program or a test holds the stream, and nothing can write past it
+        yield sys.stderr
+        return
+    with tempfile.TemporaryFile() as log, os.fdopen(os.dup(number), "w") as own:
+        sys.stderr.flush()
+        os.dup2(log.fileno(), number)
+        try:
+            yield own
+        except BaseException:
+            log.seek(0)
+            own.write(log.read().decode(errors="replace"))
+            raise
+        finally:
+            sys.stderr.flush()
+            own.flush()
+            os.dup2(own.fileno(), number)
+
+
+def _progress(stream: TextIO) -> Progress:
     """On standard error, so that standard output holds the result alone."""
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        console=Console(stderr=True),
+        console=Console(file=stream),
         transient=True,
     )
 

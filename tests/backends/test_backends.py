@@ -29,10 +29,26 @@ def build(backend: Any, head: str = "base", dtype: str = "float64", **changes: A
 
 @pytest.mark.parametrize("variant", VARIANTS | OWN_VARIANTS)
 @pytest.mark.parametrize("head", HEADS)
-def test_outputs_agree_with_numpy(head: str, variant: str, backend: Any) -> None:
+def test_outputs_agree_with_numpy(head: str, variant: str, backend: Any, uncompiled: Any) -> None:
     changes = (VARIANTS | OWN_VARIANTS)[variant]
     numpy_backend = registry.get("numpy")
     model, reference = build(backend, head, **changes), build(numpy_backend, head, **changes)
+    batch = random_batch(model.config, head)
+    labels = random_labels(model.config, head, batch) or None
+
+    with uncompiled(backend):
+        output = backend.run(model, batch, labels=labels, collect=COLLECT)
+
+    errors = output_errors(
+        output, numpy_backend.run(reference, batch, labels=labels, collect=COLLECT)
+    )
+    assert max(errors.values()) <= LIMIT, errors
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_compiled_outputs_agree_with_numpy(head: str, backend: Any) -> None:
+    numpy_backend = registry.get("numpy")
+    model, reference = build(backend, head), build(numpy_backend, head)
     batch = random_batch(model.config, head)
     labels = random_labels(model.config, head, batch) or None
 

@@ -34,7 +34,7 @@ def _loaded_after(code: str) -> set[str]:
         "import mobilebert; mobilebert.NumpyMobileBertModel",
         "import mobilebert; mobilebert.load_tokenizer; mobilebert.MobileBertTokenizerFast",
         "from mobilebert import *",
-        "import mobilebert_numpy, mobilebert_torch",
+        "import mobilebert_numpy, mobilebert_torch, mobilebert_tf, mobilebert_jax",
     ],
 )
 def test_no_framework_is_imported_when(code: str) -> None:

@@ -120,6 +120,8 @@ def test_backend_is_made_once(distribution: Distribution) -> None:
 def test_alias_finds_the_same_backend() -> None:
     assert registry.find("np") is registry.find("numpy")
     assert registry.find("pt") is registry.find("torch")
+    assert registry.find("tensorflow") is registry.find("tf")
+    assert registry.find("flax") is registry.find("jax")
 
 
 def test_default_is_the_usable_backend_of_the_highest_priority(distribution: Distribution) -> None:
@@ -130,8 +132,9 @@ def test_default_is_the_usable_backend_of_the_highest_priority(distribution: Dis
 
 
 def test_own_backends_are_ordered_from_torch_to_numpy() -> None:
-    names = [name for name in registry.usable_names() if name in ("torch", "numpy")]
-    assert names == [name for name in ("torch", "numpy") if importlib.util.find_spec(name)]
+    modules = {"torch": "torch", "tf": "tensorflow", "jax": "jax", "numpy": "numpy"}
+    names = [name for name in registry.usable_names() if name in modules]
+    assert names == [name for name, module in modules.items() if importlib.util.find_spec(module)]
     assert names[0] == registry.default_name()
 
 
@@ -206,13 +209,13 @@ def test_dotted_requirement_does_not_break_the_others(distribution: Distribution
     assert not registry.backends()["mlx"].installed
 
 
-@pytest.mark.parametrize("name", ["torch", "numpy"])
+@pytest.mark.parametrize("name", ["torch", "tf", "jax", "numpy"])
 def test_absent_framework_raises_with_the_extra(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_missing", lambda info: info.requires)
     with pytest.raises(MissingDependencyError) as caught:
         registry.get(name)
-    extra = {"torch": 'pip install "mobilebert[torch]"', "numpy": "pip install mobilebert"}
-    assert extra[name] in str(caught.value)
+    line = "pip install mobilebert" if name == "numpy" else f'pip install "mobilebert[{name}]"'
+    assert line in str(caught.value)
     assert "Ready to use: none" in str(caught.value)
 
 

@@ -109,6 +109,40 @@ def random_weights(config: MobileBertConfig, head: str, seed: int = 1) -> dict[s
     return weights
 
 
+def reordered_weights(
+    config: MobileBertConfig, weights: dict[str, Array], seed: int
+) -> dict[str, Array]:
+    """Weights of the same function whose products sum in another order.
+
+    The units of every feed-forward network and the channels within every attention head change
+    places.
+    """
+    generator = np.random.default_rng(seed)
+    changed = dict(weights)
+    heads = (config.num_attention_heads, -1)
+    for name in weights:
+        stem, found, _ = name.partition(".intermediate.dense.weight")
+        if found:
+            order = generator.permutation(config.intermediate_size)
+            for part in ("weight", "bias"):
+                unit = f"{stem}.intermediate.dense.{part}"
+                changed[unit] = weights[unit][order]
+            second = f"{stem}.output.dense.weight"
+            changed[second] = weights[second][:, order]
+        stem, found, _ = name.partition(".self.query.weight")
+        if found:
+            channels = np.arange(config.true_hidden_size).reshape(heads)
+            order = generator.permuted(channels, axis=1).reshape(-1)
+            for part in ("query.weight", "query.bias", "key.weight", "key.bias"):
+                changed[f"{stem}.self.{part}"] = weights[f"{stem}.self.{part}"][order]
+            order = generator.permuted(channels, axis=1).reshape(-1)
+            for part in ("value.weight", "value.bias"):
+                changed[f"{stem}.self.{part}"] = weights[f"{stem}.self.{part}"][order]
+            after = f"{stem}.output.dense.weight"
+            changed[after] = weights[after][:, order]
+    return changed
+
+
 def random_batch(config: MobileBertConfig, head: str, seed: int = 2) -> dict[str, Array]:
     """Ids, token types and a mask with a full, a padded and a fully masked row."""
     generator = np.random.default_rng(seed)
