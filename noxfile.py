@@ -52,6 +52,14 @@ def tests(session: nox.Session) -> None:
     run_pytest(session)
 
 
+@nox.session(name="long")
+def long_tests(session: nox.Session) -> None:
+    """What takes too long for every change: all gradients, the demonstration of 24 layers."""
+    install(session, "-e", ".[all]")
+    install_groups(session, "test")
+    run_pytest(session, "-m", "long")
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Formatting and style."""

@@ -29,7 +29,8 @@ from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.initialization import initial_weights
 from mobilebert_core.loading import load
 
-REQUIRED_RATIO = 2.2
+REQUIRED_RATIO = {"numpy": 2.2, "torch": 2.2}
+REQUIRED_RATIO_OF_OTHERS = 2.5
 HEAD = "pretraining"
 STATUS = Path("/proc/self/status")
 
@@ -111,6 +112,7 @@ def summary(backend: str, size: int, measured: list[dict[str, Any]]) -> dict[str
     """Medians of the runs; the largest ratio is the one that counts."""
     peak_was_reset = all(run["peak_was_reset"] for run in measured)
     ratio = max(run["peak"] for run in measured) / size
+    required = REQUIRED_RATIO.get(backend, REQUIRED_RATIO_OF_OTHERS)
     return {
         "backend": backend,
         "seconds": statistics.median(run["seconds"] for run in measured),
@@ -119,7 +121,8 @@ def summary(backend: str, size: int, measured: list[dict[str, Any]]) -> dict[str
         "held": statistics.median(run["held"] for run in measured),
         "largest_ratio": ratio,
         "peak_was_reset": peak_was_reset,
-        "met": ratio < REQUIRED_RATIO and peak_was_reset,
+        "required": required,
+        "met": ratio < required and peak_was_reset,
     }
 
 
@@ -131,7 +134,7 @@ def show(size: int, rows: list[dict[str, Any]], runs: int) -> None:
     for column in ("backend", "seconds", *columns, "largest peak / weights", ""):
         table.add_column(column, justify="left" if column == "backend" else "right")
     for row in rows:
-        verdict = "met" if row["met"] else "MISSED"
+        verdict = f"{'met' if row['met'] else 'MISSED'} (less than {row['required']})"
         if not row["peak_was_reset"]:
             verdict = "unknown: the peak cannot be reset here"
         sizes = (f"{row[column] / 1e6:.1f}" for column in columns)
@@ -139,8 +142,8 @@ def show(size: int, rows: list[dict[str, Any]], runs: int) -> None:
         table.add_row(row["backend"], f"{row['seconds']:.2f}", *sizes, ratio, verdict)
     Console().print(table)
     print(
-        f"Required: less than {REQUIRED_RATIO}. before: resident with the framework and a tiny "
-        "model; peak and held: above that, while loading and with the model loaded."
+        "before: resident with the framework and a tiny model; peak and held: above that, while "
+        "loading and with the model loaded."
     )
 
 
@@ -151,7 +154,7 @@ def main(
     runs: Annotated[int, typer.Option(min=1, help="Fresh processes for each backend.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Measure the memory of loading: at its peak less than 2.2 times the weights.
+    """Measure the memory of loading, at its peak at most 2.2 (tf, jax: 2.5) times the weights.
 
     Example: python benchmarks/load_memory.py --backend torch --runs 5
     """
@@ -159,7 +162,7 @@ def main(
         raise typer.BadParameter(f"{STATUS} is needed, which only Linux has.", param_hint="system")
     size, rows = rows_of(backend or list(registry.usable_names()), runs)
     if as_json:
-        values = {"required": REQUIRED_RATIO, "weights": size, "rows": rows}
+        values = {"weights": size, "rows": rows}
         print(json.dumps(values, indent=2))
     else:
         show(size, rows, runs)

@@ -36,7 +36,8 @@ def test_readme_shows_the_library_working() -> None:
 
 @pytest.mark.slow
 def test_readme_snippets_and_commands_run(tmp_path: Path) -> None:
-    pytest.importorskip("torch", reason="the README shows the PyTorch backend as well")
+    for framework in ("torch", "tensorflow", "jax"):
+        pytest.importorskip(framework, reason="the README shows all backends")
     (tmp_path / "snippets.py").write_text("\n".join(blocks("python")), encoding="utf-8")
     lines = [line for block in blocks("bash") for line in block.splitlines()]
     commands = [line for line in lines if line.startswith("mobilebert ")]

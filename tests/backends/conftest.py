@@ -1,5 +1,7 @@
 """The backend fixture: every installed backend, and only those that claim a marked feature."""
 
+import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +12,7 @@ from mobilebert_core import registry
 from mobilebert_core.backend import Feature
 
 BACKENDS = sorted(registry.usable_names())
+_tests_run: list[None] = []
 
 if "jax" in BACKENDS:  # meaning is tested in float64, which JAX computes in only when told to
     import jax
@@ -27,6 +30,17 @@ def backend(request: pytest.FixtureRequest) -> Any:
         if feature not in found.features:
             pytest.skip(f"the {found.name} backend does not claim {feature.value}")
     return found
+
+
+@pytest.fixture(autouse=True)
+def bounded_memory() -> Iterator[None]:
+    """Compiled code of hundreds of models would fill the memory: drop it now and then."""
+    yield
+    _tests_run.append(None)
+    if len(_tests_run) % 100 == 0:
+        gc.collect()
+        if "jax" in sys.modules:
+            sys.modules["jax"].clear_caches()
 
 
 @pytest.fixture

@@ -17,8 +17,6 @@ from mobilebert_core import registry
 from mobilebert_core.errors import ConfigError, InputError
 from mobilebert_core.heads import HEADS
 from models import (
-    OWN_VARIANTS,
-    VARIANTS,
     random_batch,
     random_labels,
     random_weights,
@@ -244,28 +242,6 @@ def test_gpu_gives_the_same_outputs(head: str, tf_backend: Any) -> None:
 
 
 # Training
-
-
-@pytest.mark.parametrize("head", TRAINED_HEADS)
-@pytest.mark.parametrize("variant", VARIANTS | OWN_VARIANTS)
-def test_gradients_agree_with_pytorch(
-    head: str, variant: str, tf_backend: Any, uncompiled: Any
-) -> None:
-    pytest.importorskip("torch", reason="the reference of gradients")
-    config = small_config(**(VARIANTS | OWN_VARIANTS)[variant])
-    weights = random_weights(config, head)
-    batch = random_batch(config, head)
-    labels = random_labels(config, head, batch)
-    results = []
-    for backend in (tf_backend, registry.get("torch")):
-        model = backend.build(config, head, weights, dtype="float64")
-        with uncompiled(backend):
-            results.append(backend.loss_and_gradients(model, batch, labels))
-
-    (loss, gradients), (expected_loss, expected) = results
-    assert relative_error(loss, expected_loss) <= LIMIT
-    errors = gradient_errors(gradients, expected)
-    assert max(errors.values()) <= LIMIT, errors
 
 
 def test_gradients_are_complete_when_layers_are_frozen(make: Any, tf_backend: Any) -> None:

@@ -14,7 +14,15 @@ from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.heads import HEADS
 from mobilebert_core.initialization import initial_weights
 from mobilebert_core.loading import create
-from models import random_batch, random_labels, random_weights, reordered_weights, small_config
+from models import (
+    OWN_VARIANTS,
+    VARIANTS,
+    random_batch,
+    random_labels,
+    random_weights,
+    reordered_weights,
+    small_config,
+)
 
 BACKENDS = sorted(registry.usable_names())
 LIMIT = 1e-11
@@ -83,9 +91,48 @@ def test_float32_error_is_within_four_times_numpys(
     assert min(allowed.values()) > 0
 
 
+def gradient_cases() -> list[Any]:
+    """Every head with labels and every variant; in each run, each of them at least once."""
+    trained = [name for name, head in HEADS.items() if head.labels]
+    return [
+        pytest.param(
+            head,
+            variant,
+            marks=() if "default" in variant or head == "pretraining" else pytest.mark.long,
+        )
+        for head in trained
+        for variant in VARIANTS | OWN_VARIANTS
+    ]
+
+
+@pytest.mark.needs(Feature.GRADIENTS)
+@pytest.mark.parametrize(("head", "variant"), gradient_cases())
+def test_gradients_agree(head: str, variant: str, backend: Any, uncompiled: Any) -> None:
+    if backend.name == "torch":
+        pytest.skip("the reference itself; test_torch.py compares it with transformers")
+    pytest.importorskip("torch", reason="the reference of gradients")
+    config = small_config(**(VARIANTS | OWN_VARIANTS)[variant])
+    weights = random_weights(config, head)
+    batch = random_batch(config, head)
+    labels = random_labels(config, head, batch)
+    results = []
+    for each in (registry.get("torch"), backend):
+        model = each.build(config, head, weights, dtype="float64", device=None)
+        with uncompiled(each):
+            results.append(each.loss_and_gradients(model, batch, labels))
+
+    (expected_loss, expected), (loss, found) = results
+    assert relative_error(loss, expected_loss) <= LIMIT
+    assert list(found) == list(expected)
+    errors = gradient_errors(found, expected)
+    assert max(errors.values()) <= LIMIT, errors
+
+
 @pytest.mark.slow
 @pytest.mark.needs(Feature.GRADIENTS)
 def test_full_models_gradients_agree_with_each_other(backend: Any, full_model: Any) -> None:
+    if backend.name == "torch":
+        pytest.skip("the reference itself")
     pytest.importorskip("torch", reason="the reference of gradients")
     config, weights, batch, labels = full_model
     results = []

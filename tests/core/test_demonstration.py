@@ -243,12 +243,12 @@ def test_named_backend_takes_part_once_when_named_twice() -> None:
     assert [each.name for each in participants(["np", "numpy"], "float32")] == ["numpy"]
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("layers", [2, pytest.param(24, marks=pytest.mark.long)])
 @pytest.mark.parametrize("dtype", list(LIMITS))
-def test_all_heads_agree_when_the_model_has_full_size(tmp_path: Path, dtype: str) -> None:
+def test_all_heads_agree_in_every_backend(tmp_path: Path, dtype: str, layers: int) -> None:
     if dtype == "bfloat16":
         pytest.importorskip("torch", reason="NumPy does not compute in bfloat16")
-    folder = make_checkpoint(tmp_path / "full", demonstration_config(), 0)
+    folder = make_checkpoint(tmp_path / "full", demonstration_config(layers), 0)
     names = [each.name for each in participants((), dtype) if not each.absence]
     results = measured(folder, *names, dtype=dtype)
     assert [each.fault for each in results] == [""] * (len(HEADS) * len(names))
