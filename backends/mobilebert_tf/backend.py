@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from mobilebert_core.backend import Feature
 from mobilebert_core.config import MobileBertConfig
-from mobilebert_core.errors import BackendError, ConfigError, InputError
+from mobilebert_core.errors import BackendError, InputError
 from mobilebert_core.inputs import check_batch, check_collect, split_labels
 from mobilebert_core.outputs import Output, map_arrays
 from mobilebert_tf.heads import MODELS
@@ -65,15 +65,6 @@ class TFBackend:
         device: str | None = None,
     ) -> TFMobileBertPreTrainedModel:
         """A Keras model; see `mobilebert_core.backend.Backend`."""
-        if device is not None:
-            try:
-                with tf.device(device):
-                    tf.zeros([])
-            except (ValueError, RuntimeError, tf.errors.OpError) as error:
-                devices = ", ".join(each.name for each in tf.config.list_logical_devices())
-                raise ConfigError(
-                    f"device is {device!r}, which TensorFlow does not offer; it has {devices}"
-                ) from error
         return MODELS[head](config, weights=weights, dtype=dtype, device=device)
 
     def weights(self, model: TFMobileBertPreTrainedModel) -> dict[str, Array]:
@@ -107,6 +98,12 @@ class TFBackend:
                 f"The {model.head} model gives no loss: labels are {labels!r}; gradients need them"
             )
         owned = owned_parameters(model, model.config, model.head)
+        merged = [name for name, (each, _) in owned.items() if not isinstance(each, keras.Variable)]
+        if merged:
+            raise BackendError(
+                f"{', '.join(merged)} is computed from other variables (LoRA or a quantisation of "
+                "Keras) and has no gradient of its own; use a tf.GradientTape on the model"
+            )
         variables = [variable.value for variable, _ in owned.values()]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)

@@ -83,7 +83,7 @@ def attention_bias(mask: tf.Tensor | None, dtype: tf.DType) -> tf.Tensor | None:
     if mask is None:
         return None
     if mask.shape.rank == 2:
-        mask = mask[:, None, None, :]  # (B, 1, 1, S)
+        mask = tf.expand_dims(tf.expand_dims(mask, 1), 1)  # (B, 1, 1, S)
     return tf.where(mask, tf.constant(0, dtype), tf.constant(dtype.min, dtype))
 
 
@@ -339,6 +339,41 @@ class Layer(Module):
         return self.output_layer(self.intermediate(inner), inner, hidden_states), attention
 
 
+class DrawnSeed(keras.random.SeedGenerator):
+    """Stands in for a seed generator that has given its next seed already."""
+
+    def __init__(self, seed: tf.Tensor) -> None:
+        self.seed = seed
+
+    def next(self, ordered: bool = True) -> tf.Tensor:
+        """The seed."""
+        return self.seed
+
+
+def recompute(
+    layer: Layer, tokens: tf.Tensor, bias: tf.Tensor | None, shape: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Run a layer in training, and once more in the backward pass instead of keeping its states.
+
+    The second run must drop the same values: the seeds are drawn before the first one.
+    """
+    parts = [each for each in layer._flatten_layers() if isinstance(each, keras.layers.Dropout)]
+    parts = [each for each in parts if each.rate > 0]
+    generators = [each.seed_generator for each in parts]
+
+    def run(tokens: tf.Tensor, *seeds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        try:
+            for part, seed in zip(parts, seeds, strict=True):
+                object.__setattr__(part, "seed_generator", DrawnSeed(seed))
+            return layer(tokens, bias, shape, training=True)
+        finally:
+            for part, generator in zip(parts, generators, strict=True):
+                object.__setattr__(part, "seed_generator", generator)
+
+    seeds = [tf.identity(generator.next()) for generator in generators]
+    return tf.recompute_grad(run)(tokens, *seeds)
+
+
 class Encoder(Module):
     """The stack of layers."""
 
@@ -369,8 +404,9 @@ class Encoder(Module):
         tokens = tf.reshape(hidden_states, [-1, self.config.hidden_size])  # (N, H)
         for layer in self.layer:
             if self.gradient_checkpointing and training:
-                layer = tf.recompute_grad(layer)
-            tokens, attention = layer(tokens, bias, shape)
+                tokens, attention = recompute(layer, tokens, bias, shape)
+            else:
+                tokens, attention = layer(tokens, bias, shape)
             if "hidden_states" in collect:
                 states.append(tf.reshape(tokens, whole))
             if "attentions" in collect:

@@ -29,6 +29,7 @@ class Module(keras.layers.Layer):
         """Create the variables of every part."""
         for part in self._flatten_layers(include_self=False, recursive=False):
             part.build(None)
+            part._build_shapes_dict = None  # what Keras noted is no shape, and `summary` reads it
 
 
 class Linear(keras.layers.Dense):
@@ -59,6 +60,14 @@ class Embedding(keras.layers.Embedding):
 
     def __init__(self, rows: int, width: int, name: str, dtype: Any) -> None:
         super().__init__(rows, width, embeddings_initializer="zeros", name=name, dtype=dtype)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """The rows, in the dtype that the layer computes in; (..., width)."""
+        # The gradient of a gather has a part for each use of a row, and Keras' optimisers square
+        # the parts before they add them. Reshaping makes it a dense gradient, and costs nothing.
+        table = tf.convert_to_tensor(self.embeddings)
+        rows = tf.gather(tf.reshape(table, table.shape), inputs)
+        return tf.cast(rows, self.compute_dtype)
 
 
 class LayerNorm(keras.layers.LayerNormalization):

@@ -4,7 +4,7 @@ B batch  C choices  S sequence  P prediction positions  E embedding
 """
 
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import keras
@@ -13,6 +13,8 @@ import tensorflow as tf
 
 from mobilebert_core import outputs, schema
 from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.errors import ConfigError, InputError
+from mobilebert_core.heads import get_head
 from mobilebert_core.inputs import INPUT_NAMES, LABEL_NAMES, Batch, check_names, collected, read
 from mobilebert_core.pretrained import Pretrained, with_call_signature
 from mobilebert_tf.compiled import CompiledCall
@@ -57,11 +59,11 @@ class TFMobileBertPreTrainedModel(Pretrained, KerasTraining, KerasSaving, keras.
         # Inputs are converted in `call`: labels must not be rounded to a lower dtype.
         keras.Model.__init__(self, name=name, dtype=policy, autocast=False)
         self.config = config
-        self.device = None if device is None else tf.DeviceSpec.from_string(device).to_string()
+        self.device = find_device(device)
         self.run_eagerly = False
-        self._compiled_call = CompiledCall(super().__call__)
+        self._compiled_call = CompiledCall(self.compute_named)
         self.has_pooling_layer = schema.has_pooler(config, weights)
-        with tf.device(self.device) if device else nullcontext():
+        with self.on_device():
             self.make_modules(config, policy, pooled=self.has_pooling_layer)
             self.build()
             load_canonical(self, self.head, weights, policy.variable_dtype)
@@ -96,8 +98,9 @@ class TFMobileBertPreTrainedModel(Pretrained, KerasTraining, KerasSaving, keras.
         raise NotImplementedError
 
     def build(self, input_shape: Any = None) -> None:
-        """Create the variables."""
-        Module.build(self)
+        """Create the variables; again, as code for other Keras models does, it does nothing."""
+        if not self.built:
+            Module.build(self)
 
     def compile(self, *arguments: Any, **options: Any) -> None:
         """Prepare for `fit`, as `keras.Model.compile` does; `jit_compile=True` is for calls too.
@@ -112,6 +115,11 @@ class TFMobileBertPreTrainedModel(Pretrained, KerasTraining, KerasSaving, keras.
         """The word embeddings."""
         backbone = getattr(self, "mobilebert", self)
         return backbone.embeddings.word_embeddings
+
+    @property
+    def gradient_checkpointing(self) -> bool:
+        """Whether layers are recomputed in the backward pass."""
+        return getattr(self, "mobilebert", self).encoder.gradient_checkpointing
 
     def gradient_checkpointing_enable(
         self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None
@@ -174,31 +182,25 @@ class TFMobileBertPreTrainedModel(Pretrained, KerasTraining, KerasSaving, keras.
         }
         if isinstance(input_ids, Mapping):
             del inputs["input_ids"]
-            inputs |= {name: each for name, each in input_ids.items() if inputs.get(name) is None}
+            both = inputs | options
+            options |= {name: each for name, each in input_ids.items() if both.get(name) is None}
         given = {name: each for name, each in (inputs | options).items() if each is not None}
-        check_names(self.head, given, INPUT_NAMES + LABEL_NAMES)
+        for name, each in given.items():
+            if isinstance(each, tf.Variable | keras.Variable) or not tf.executing_eagerly():
+                given[name] = tf.convert_to_tensor(each)
         flags = {
-            "training": training,
             "output_attentions": bool(output_attentions),
             "output_hidden_states": bool(output_hidden_states),
         }
+        if training is not None:  # Keras would take None for the caller's wish
+            flags["training"] = training
         if values_are_known(given):
-            output = self.call_compiled(given, flags)
+            check_names(self.head, given, INPUT_NAMES + LABEL_NAMES)
+            given = self.check_values(given)
         else:
-            output = super().__call__(given, **flags)
+            check_names(self.head, given, INPUT_NAMES + get_head(self.head).labels)
+        output = super().__call__(given, **flags)
         return output.to_tuple() if return_dict is False else output
-
-    def call_compiled(
-        self, given: Mapping[str, Any], flags: Mapping[str, Any]
-    ) -> outputs.Output[tf.Tensor]:
-        """Check the values of a call and run its graph, or no graph when `run_eagerly` is set."""
-        tensors = self.check_values(given)
-        with tf.device(self.device) if self.device else nullcontext():
-            if self.run_eagerly:
-                return super().__call__(tensors, **flags)
-            return self._compiled_call(
-                tensors, jit_compile=getattr(self, "jit_compile", None) is True, **flags
-            )
 
     def call(
         self,
@@ -207,9 +209,29 @@ class TFMobileBertPreTrainedModel(Pretrained, KerasTraining, KerasSaving, keras.
         output_attentions: bool = False,
         output_hidden_states: bool = False,
     ) -> outputs.Output[tf.Tensor]:
-        """The computation, as Keras calls it: inputs and labels by name."""
+        """What Keras calls, `training` being decided: the graph for such inputs, made if needed."""
+        options = {
+            "training": bool(training),
+            "collect": collected(output_hidden_states, output_attentions),
+        }
+        eagerly = self.run_eagerly or tf.config.functions_run_eagerly()
+        with self.on_device():
+            if eagerly or not tf.executing_eagerly():
+                return self.compute_named(inputs, **options)
+            xla = getattr(self, "jit_compile", None) is True
+            return self._compiled_call(inputs, jit_compile=xla, **options)
+
+    def compute_named(
+        self, inputs: Mapping[str, tf.Tensor], *, training: bool, collect: tuple[str, ...]
+    ) -> outputs.Output[tf.Tensor]:
+        """The computation on inputs and labels by name; layers learn `training` from Keras."""
+        del training
         batch, labels = self.prepare(inputs)
-        return self.compute(batch, labels, collected(output_hidden_states, output_attentions))
+        return self.compute(batch, labels, collect)
+
+    def on_device(self) -> AbstractContextManager[Any]:
+        """A context on the model's device; TensorFlow chooses where none was named."""
+        return tf.device(self.device) if self.device else nullcontext()
 
     def prepare(self, given: Mapping[str, tf.Tensor]) -> tuple[Batch, dict[str, tf.Tensor]]:
         """Separate inputs and labels, and fill in the defaults."""
@@ -217,6 +239,8 @@ class TFMobileBertPreTrainedModel(Pretrained, KerasTraining, KerasSaving, keras.
         inputs = {name: given.get(name) for name in INPUT_NAMES}
         source = inputs["input_ids"]
         if source is None:
+            if inputs["inputs_embeds"] is None:
+                raise InputError(f"neither input_ids nor inputs_embeds among {sorted(given)}")
             source = inputs["inputs_embeds"][..., 0]
         if inputs["attention_mask"] is not None:
             inputs["attention_mask"] = tf.cast(inputs["attention_mask"], tf.bool)
@@ -257,10 +281,26 @@ def values_are_known(given: Mapping[str, Any]) -> bool:
 
 def view(name: str, value: Any) -> Any:
     """What core can check of an argument: a tensor's values, of embeddings the shape only."""
-    if isinstance(value, tf.Variable | keras.Variable):
-        value = tf.convert_to_tensor(value)
     if not isinstance(value, tf.Tensor):
         return value
     if name == "inputs_embeds" and value.dtype.is_floating:  # large, and may need a gradient
         return np.broadcast_to(np.float32(0), value.shape)
     return value.numpy()
+
+
+def find_device(device: str | None) -> str | None:
+    """The full name of a device such as `CPU:0` or `gpu`; None stays None.
+
+    Raises:
+        ConfigError: TensorFlow does not offer it; left to itself it would take another one.
+    """
+    if device is None:
+        return None
+    offered = [each.name for each in tf.config.list_logical_devices()]
+    kind, _, number = device.upper().rpartition("/")[2].removeprefix("DEVICE:").partition(":")
+    wanted = f"/device:{kind}:{number or 0}"
+    if wanted not in offered:
+        raise ConfigError(
+            f"device is {device!r}, which TensorFlow does not offer; it offers {', '.join(offered)}"
+        )
+    return wanted

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any, Self
 
 import keras
-import numpy as np
 
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.heads import get_head
+from mobilebert_core.initialization import initial_weights
 from mobilebert_core.schema import owned_tensors
 
 
@@ -22,18 +22,23 @@ class KerasSaving:
         return {
             "config": self.config.to_dict(),
             "add_pooling_layer": self.has_pooling_layer,
+            "gradient_checkpointing": self.gradient_checkpointing,
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
             "name": self.name,
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        """A model whose weights are zeros: Keras loads them next."""
+        """A model with fresh weights, as Keras' own models have; `load_model` loads them next."""
         own = MobileBertConfig.from_dict(config["config"])
         specs = owned_tensors(own, cls.head, add_pooling_layer=config["add_pooling_layer"])
-        zeros = {name: np.broadcast_to(np.float32(0), spec.shape) for name, spec in specs.items()}
+        fresh = initial_weights(own, cls.head, seed=0)
+        weights = {name: fresh[name] for name in specs}
         policy = keras.dtype_policies.deserialize(config["dtype"])
-        return cls(own, weights=zeros, dtype=policy, name=config["name"])
+        model = cls(own, weights=weights, dtype=policy, name=config["name"])
+        if config["gradient_checkpointing"]:
+            model.gradient_checkpointing_enable()
+        return model
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compile as the saved model was; Keras leaves this to a class with its own `compile`."""
@@ -68,8 +73,13 @@ class KerasSaving:
             input_signature = [
                 {name: keras.InputSpec(shape=shape, dtype="int64", name=name) for name in names}
             ]
-        if format != "tf_saved_model":
-            super().export(filepath, format, verbose, input_signature, **options)
+        if format != "tf_saved_model":  # those formats know nothing of output dataclasses
+            inputs = {
+                name: keras.Input(batch_shape=each.shape, dtype=each.dtype, name=name)
+                for name, each in input_signature[0].items()
+            }
+            plain = keras.Model(inputs, dict(self(inputs)))
+            plain.export(filepath, format, verbose, input_signature, **options)
             return
         archive = keras.export.ExportArchive()
         archive.track(self)

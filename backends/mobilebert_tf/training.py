@@ -41,6 +41,12 @@ class KerasTraining:
         output = super().predict_step(data)
         return dataclasses.replace(output, loss=None) if "loss" in output else output
 
+    def make_train_function(self, force: bool = False) -> Any:
+        """Compile a step of `fit`; with the optimizer's variables there, it is traced just once."""
+        if self.optimizer is not None and not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
+        return super().make_train_function(force)
+
     def compute_loss(
         self,
         x: Any = None,
@@ -55,8 +61,8 @@ class KerasTraining:
             return super().compute_loss(x, labels, logits, sample_weight, training)
         if sample_weight is not None:
             raise InputError(
-                "sample_weight given, but the model's own loss weighs all rows alike; pass a loss "
-                "to compile()"
+                "sample_weight or class_weight given, but the model's own loss weighs all rows "
+                "alike; pass a loss to compile()"
             )
         if y_pred.get("loss") is None:
             wanted = get_head(self.head).labels
@@ -64,8 +70,8 @@ class KerasTraining:
                 f"give {' and '.join(wanted)}, in x or as y" if wanted else "pass one to compile()"
             )
             raise InputError(f"The {self.head} model gives no loss here; {needs}")
-        losses = [self._aggregate_additional_loss(each) for each in self.losses]
-        return keras.ops.sum([y_pred.loss, *losses]) if losses else y_pred.loss
+        losses = (y_pred.loss, *self.losses)  # each scaled for the replicas of a strategy
+        return keras.ops.sum([self._aggregate_additional_loss(each) for each in losses])
 
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
@@ -78,7 +84,8 @@ class KerasTraining:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if y is None or self._compile_loss is not None:
             return data
-        return {**x, **self._named(y)}, None, sample_weight
+        inputs = x if isinstance(x, Mapping) else {"input_ids": x}
+        return {**inputs, **self._named(y)}, None, sample_weight
 
     def _named(self, y: Any) -> dict[str, Any]:
         """Labels by name; a head with one label needs no name."""
@@ -94,6 +101,8 @@ class KerasTraining:
     def _compared(self, x: Any, y: Any, output: Any) -> tuple[Any, Any]:
         """What a loss or metric compares: labels and logits, by label where there are two."""
         names = get_head(self.head).labels
+        if not names:
+            return y, dict(output)
         labels = self._named(y) if y is not None else {}
         if isinstance(x, Mapping):
             labels = {name: x[name] for name in names if name in x} | labels
@@ -103,4 +112,4 @@ class KerasTraining:
         }
         if len(names) == 1:
             return labels.get(names[0]), logits[names[0]]
-        return (labels or None), (logits if names else output)
+        return (labels or None), logits

@@ -14,7 +14,7 @@ import pytest
 
 from metrics import channel_error, gradient_errors, output_errors, relative_error, tensor_error
 from mobilebert_core import registry
-from mobilebert_core.errors import ConfigError, InputError
+from mobilebert_core.errors import BackendError, ConfigError, InputError
 from mobilebert_core.heads import HEADS
 from models import (
     random_batch,
@@ -219,13 +219,56 @@ def test_threads_may_share_a_model(make: Any, tf_backend: Any) -> None:
         assert output.last_hidden_state.tobytes() == expected.tobytes()
 
 
-def test_device_holds_the_variables(tf_backend: Any) -> None:
-    config = small_config()
-    weights = random_weights(config, "base")
-    model = tf_backend.build(config, "base", weights, dtype="float64", device="CPU:0")
+TWO_DEVICES = """
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import mobilebert
+config = mobilebert.Config(num_hidden_layers=1, vocab_size=97)
+"""
 
-    assert "CPU:0" in model.variables[0].value.device
-    assert model([1, 2]).last_hidden_state.shape == (1, 2, 24)
+
+def run_with_two_devices(code: str) -> str:
+    """The last line that a fresh process prints, in which TensorFlow has CPU:0 and CPU:1."""
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_DEVICES + code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1]
+
+
+def test_device_holds_variables_and_calls() -> None:
+    printed = run_with_two_devices(
+        "model = mobilebert.create(config, backend='tf', device='cpu:1')\n"
+        "output = model([1, 2]).last_hidden_state\n"
+        "print({model.variables[0].value.device[-5:], output.device[-5:]})"
+    )
+
+    assert printed == "{'CPU:1'}"
+
+
+def test_replicas_share_the_models_own_loss() -> None:
+    printed = run_with_two_devices(
+        "import numpy as np\n"
+        "losses = []\n"
+        "for devices in (['CPU:0'], ['CPU:0', 'CPU:1']):\n"
+        "    with tf.distribute.MirroredStrategy(devices).scope():\n"
+        "        model = mobilebert.create(config, 'sequence-classification', 'tf')\n"
+        "        model.compile(optimizer='sgd')\n"
+        "    x, y = np.ones((4, 5), np.int64), np.zeros(4, np.int64)\n"
+        "    losses.append(model.evaluate({'input_ids': x}, y, batch_size=4, verbose=0))\n"
+        "print(abs(losses[1] / losses[0] - 1))"
+    )
+
+    assert float(printed) < 1e-5
+
+
+@pytest.mark.parametrize("device", ["GPU:7", "CPU:9", "toaster"])
+def test_device_that_is_not_there_is_refused(device: str) -> None:
+    import mobilebert
+
+    with pytest.raises(ConfigError, match=f"device is '{device}'.*it offers .*CPU:0"):
+        mobilebert.TFMobileBertModel(small_config(), device=device)
 
 
 @pytest.mark.skipif(not tf.config.list_physical_devices("GPU"), reason="no GPU at hand")
@@ -241,7 +284,158 @@ def test_gpu_gives_the_same_outputs(head: str, tf_backend: Any) -> None:
     assert max(output_errors(outputs[1], outputs[0]).values()) <= LIMIT
 
 
+def test_embeddings_may_be_a_variable(make: Any) -> None:
+    model = make()
+    values = np.random.default_rng(0).normal(size=(2, 5, 10))
+
+    output = model(inputs_embeds=tf.Variable(values)).last_hidden_state
+
+    assert tensor_error(output, model(inputs_embeds=values).last_hidden_state) == 0
+
+
+def test_none_does_not_hide_what_a_mapping_holds(make: Any) -> None:
+    model = make("masked-lm")
+    batch = batch_of(model)
+
+    assert model(batch | {"labels": batch["input_ids"]}, labels=None).loss is not None
+
+
+def test_labels_of_another_head_are_refused_inside_a_users_function(make: Any) -> None:
+    model = make("sequence-classification")
+    call = tf.function(lambda ids: model(ids, start_positions=ids), autograph=False)
+
+    with pytest.raises(InputError, match="start_positions"):
+        call([[1, 2]])
+
+
+def test_missing_text_is_told_inside_a_users_function(make: Any) -> None:
+    call = tf.function(lambda mask: make()(attention_mask=mask), autograph=False)
+
+    with pytest.raises(InputError, match="neither input_ids nor inputs_embeds"):
+        call([[1, 1]])
+
+
+def test_functions_are_run_eagerly_when_tensorflow_is_told_so(make: Any, uncompiled: Any) -> None:
+    model = make()
+
+    with uncompiled(registry.get("tf")):
+        model([1, 2])
+
+    assert len(model._compiled_call) == 0
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_summary_shows_the_layers(head: str, make: Any) -> None:
+    lines: list[str] = []
+
+    make(head).summary(print_fn=lambda text, **_: lines.append(text))
+
+    assert "embeddings" in "".join(lines) or "mobilebert" in "".join(lines)
+
+
+def test_building_again_changes_nothing(make: Any) -> None:
+    model = make()
+    before = len(model.variables)
+
+    model.build(input_shape=(None, 7))
+
+    assert len(model.variables) == before
+
+
 # Training
+
+
+def test_optimizers_see_the_whole_gradient_of_a_repeated_id(make: Any) -> None:
+    model = make("masked-lm")
+    with tf.GradientTape() as tape:
+        loss = model([[7, 7, 7]], labels=[[1, 2, 3]], training=True).loss
+
+    gradients = tape.gradient(loss, model.trainable_variables)
+
+    assert not any(isinstance(each, tf.IndexedSlices) for each in gradients)
+
+
+def test_dropout_acts_inside_a_model_that_trains(make: Any) -> None:
+    inner = make("base", attention_probs_dropout_prob=0.5)
+
+    class Outer(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def call(self, ids: Any) -> Any:
+            return self.inner(ids).pooler_output
+
+    outer, ids = Outer(), np.ones((2, 5), np.int64)
+    for call in (outer, tf.function(outer)):
+        plain = call(ids, training=False)
+        assert tensor_error(call(ids), plain) == 0
+        assert tensor_error(call(ids, training=True), plain) > 1e-3
+
+
+def test_loss_of_a_layer_joins_the_models_own(make: Any) -> None:
+    model = make("sequence-classification", "float32")
+    own = model(**batch_of(model), **labels_of(model)).loss
+    model.classifier.kernel_regularizer = None
+    model.classifier.kernel.regularizer = keras.regularizers.L2(0.1)
+    penalty = 0.1 * np.square(model.classifier.kernel.numpy()).sum()
+    model.compile(optimizer="sgd")
+
+    found = model.evaluate(batch_of(model), labels_of(model)["labels"], verbose=0)
+
+    assert relative_error(found, own + penalty) <= 1e-6
+
+
+def test_fit_takes_ids_alone(make: Any) -> None:
+    model = make("sequence-classification", "float32")
+    model.compile(optimizer="sgd")
+
+    history = model.fit(np.ones((3, 5), np.int64), np.array([0, 1, 2]), verbose=0).history
+
+    assert np.isfinite(history["loss"]).all()
+
+
+def test_base_model_trains_with_a_loss_of_the_users(make: Any) -> None:
+    model = make("base", "float32")
+    model.compile(optimizer="sgd", loss={"pooler_output": "mse"})
+    expected = np.square(model(**batch_of(model)).pooler_output).mean()
+
+    found = model.evaluate(
+        tf.data.Dataset.from_tensors((batch_of(model), {"pooler_output": np.zeros((3, 24))})),
+        verbose=0,
+    )
+
+    assert relative_error(found, expected) <= 1e-6
+
+
+def test_gradients_of_merged_kernels_are_refused(make: Any, tf_backend: Any) -> None:
+    model = make("masked-lm")
+    model.mobilebert.encoder.layer[0].attention.self.query.enable_lora(2)
+
+    with pytest.raises(BackendError, match=r"layer.0.attention.self.query.weight is computed from"):
+        tf_backend.loss_and_gradients(model, batch_of(model), labels_of(model))
+
+
+def test_attentions_are_those_before_dropout(make: Any) -> None:
+    model = make(attention_probs_dropout_prob=0.5)
+
+    attentions = model(**batch_of(model), training=True, output_attentions=True).attentions
+
+    sums = np.stack([each.numpy().sum(-1) for each in attentions])
+    assert np.abs(sums - 1).max() <= 1e-14
+
+
+def test_output_bottleneck_has_dropout(make: Any) -> None:
+    model = make(hidden_dropout_prob=0.5)
+    last = model.encoder.layer[1].output_layer.bottleneck.dropout
+    for each in model._flatten_layers():
+        if isinstance(each, keras.layers.Dropout) and each is not last:
+            each.rate = 0.0
+    reference = model(**batch_of(model)).last_hidden_state
+
+    output = model(**batch_of(model), training=True).last_hidden_state
+
+    assert tensor_error(output, reference) > 1e-3
 
 
 def test_gradients_are_complete_when_layers_are_frozen(make: Any, tf_backend: Any) -> None:
@@ -420,18 +614,22 @@ def test_dropout_follows_keras_seed(make: Any) -> None:
     assert tensor_error(*outputs) == 0
 
 
-def test_recomputed_gradients_are_the_plain_ones(make: Any) -> None:
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize("eagerly", [True, False])
+def test_recomputed_gradients_are_the_plain_ones(eagerly: bool, masked: bool, make: Any) -> None:
     gradients = []
     for recompute in (False, True):
-        model = make("masked-lm", attention_probs_dropout_prob=0.0)
+        keras.utils.set_random_seed(5)  # with dropout: what is dropped must be dropped again
+        model = make("masked-lm", attention_probs_dropout_prob=0.3, hidden_dropout_prob=0.2)
+        model.run_eagerly = eagerly
         if recompute:
             model.gradient_checkpointing_enable()
+        batch = batch_of(model) if masked else {"input_ids": batch_of(model)["input_ids"]}
         with tf.GradientTape() as tape:
-            loss = model(**batch_of(model), **labels_of(model), training=True).loss
+            loss = model(**batch, **labels_of(model), training=True).loss
         found = tape.gradient(loss, model.trainable_variables)
         names = [variable.path.partition("/")[2] for variable in model.trainable_variables]
-        arrays = [tf.convert_to_tensor(each).numpy() for each in found]
-        gradients.append(dict(zip(names, arrays, strict=True)))
+        gradients.append(dict(zip(names, (each.numpy() for each in found), strict=True)))
 
     assert max(gradient_errors(*gradients).values()) <= LIMIT
 
@@ -447,12 +645,24 @@ def test_recomputation_runs_each_layer_again_in_the_backward_pass(
     model.run_eagerly = True
     model.gradient_checkpointing_enable()
 
-    with tf.GradientTape() as tape:
-        loss = model(**batch_of(model), **labels_of(model), training=True).loss
-    forward = len(calls)
-    tape.gradient(loss, model.trainable_variables)
+    counts = []
+    for training in (True, False):
+        with tf.GradientTape() as tape:
+            loss = model(**batch_of(model), **labels_of(model), training=training).loss
+        counts.append(len(calls))
+        tape.gradient(loss, model.trainable_variables)
+        counts.append(len(calls))
 
-    assert (forward, len(calls)) == (2, 4)
+    assert counts == [2, 4, 6, 6]
+
+
+def test_recomputation_is_seen_by_calls_that_were_compiled_before(make: Any) -> None:
+    model = make()
+    model([1, 2], training=True)
+
+    model.gradient_checkpointing_enable()
+
+    assert len(model._compiled_call) == 0
 
 
 def test_gradient_flows_to_given_embeddings(make: Any) -> None:
@@ -555,6 +765,33 @@ def test_exported_signature_may_be_another(make: Any, tmp_path: Any) -> None:
     assert tensor_error(output, model(np.ones((1, 9), np.int32)).logits) <= LIMIT
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the converter's own
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_model_is_exported_for_devices(make: Any, tmp_path: Any) -> None:
+    model = make("sequence-classification", "float32")
+
+    model.export(tmp_path / "model.tflite", format="litert", verbose=False)
+
+    runner = tf.lite.Interpreter(str(tmp_path / "model.tflite")).get_signature_runner()
+    logits = runner(**batch_of(model))["logits"]
+    assert tensor_error(logits, model(**batch_of(model)).logits) <= 1e-5
+
+
+def test_cloned_model_is_fresh_and_not_zero(make: Any, tf_backend: Any) -> None:
+    clone = keras.models.clone_model(make("masked-lm"))
+
+    weights = tf_backend.weights(clone)
+    kernels = [name for name in weights if name.endswith("query.weight")]
+    assert all(weights[name].std() > 0.01 for name in kernels)
+
+
+def test_copy_keeps_gradient_checkpointing(make: Any) -> None:
+    model = make("masked-lm")
+    model.gradient_checkpointing_enable()
+
+    assert copy.deepcopy(model).gradient_checkpointing
+
+
 def test_model_is_a_part_of_a_functional_model(make: Any, tmp_path: Any) -> None:
     backbone = make("base", "float32", attention_probs_dropout_prob=0.0)
     ids = keras.Input((None,), dtype="int64", name="input_ids")
@@ -638,6 +875,49 @@ def test_bfloat16_is_near_float64(make: Any, tf_backend: Any) -> None:
     assert channel_error(output, reference) <= 0.1
 
 
+def test_policy_may_be_named_in_the_constructor() -> None:
+    import mobilebert
+
+    model = mobilebert.TFMobileBertModel(small_config(), dtype="mixed_bfloat16")
+
+    assert model([1, 2]).last_hidden_state.dtype == tf.bfloat16
+
+
+def test_no_norm_rounds_once_in_bfloat16(make: Any) -> None:
+    norm = make(dtype="bfloat16").embeddings.LayerNorm
+    inputs = tf.cast(tf.random.stateless_normal((50, 24), (1, 2)), tf.bfloat16)
+
+    gamma, beta = (tf.cast(each, tf.float32) for each in (norm.gamma, norm.beta))
+    exact = tf.cast(tf.cast(inputs, tf.float32) * gamma + beta, tf.bfloat16)
+
+    assert norm(inputs).numpy().tobytes() == exact.numpy().tobytes()
+
+
+def test_softmax_rounds_once_in_bfloat16(make: Any) -> None:
+    attention = make(dtype="bfloat16").encoder.layer[0].attention.self
+    queries, keys = tf.cast(tf.random.stateless_normal((2, 1, 3, 64, 4), (1, 2)), tf.bfloat16)
+    scores = tf.matmul(queries, keys, transpose_b=True) * attention.config.attention_head_size**-0.5
+
+    probabilities = attention.probabilities(queries, keys, None)
+
+    exact = tf.cast(tf.nn.softmax(tf.cast(scores, tf.float32)), tf.bfloat16)
+    assert probabilities.numpy().tobytes() == exact.numpy().tobytes()
+
+
+def test_arrays_and_tensors_share_no_memory(make: Any, tf_backend: Any) -> None:
+    model = make()
+    weights = tf_backend.weights(model)
+    name = "mobilebert.embeddings.word_embeddings.weight"
+    expected = weights[name].copy()
+    weights[name] += 1
+    array = np.zeros(1024)
+    tensor = tf_backend.tensor(array)
+    array += 1
+
+    assert tf_backend.weights(model)[name].tobytes() == expected.tobytes()
+    assert not tensor.numpy().any()
+
+
 def test_labels_are_not_rounded_to_the_models_dtype(make: Any) -> None:
     model = make("sequence-classification", "bfloat16", num_labels=1)
     logits = tf.cast(model([1, 2]).logits, tf.float32)
@@ -673,7 +953,7 @@ def test_constructor_gives_the_fresh_weights_of_its_seed(tf_backend: Any) -> Non
 
 
 def test_variables_are_called_like_the_checkpoints_tensors(make: Any) -> None:
-    paths = {variable.path for variable in make("masked-lm").variables}
+    paths = {variable.path for variable in make("masked-lm").trainable_variables}
 
     root = {path.partition("/")[0] for path in paths}.pop()
     assert f"{root}/mobilebert/encoder/layer.1/ffn.2/output/LayerNorm/gamma" in paths
