@@ -8,8 +8,6 @@ B batch  S sequence  N tokens  E embedding  H hidden  T bottleneck width  A head
 I feed-forward
 """
 
-import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -17,25 +15,8 @@ import tensorflow as tf
 
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.inputs import Batch
-from mobilebert_tf.layers import Embedding, LayerNorm, Linear, Module, widen
-
-
-def gelu(values: tf.Tensor) -> tf.Tensor:
-    """The exact form, by the error function; `tf.nn.gelu` rounds its constant to float32."""
-    return 0.5 * values * (1 + tf.math.erf(values * math.sqrt(0.5)))
-
-
-def gelu_tanh(values: tf.Tensor) -> tf.Tensor:
-    """The tanh approximation."""
-    inner = math.sqrt(2 / math.pi) * (values + 0.044715 * values**3)
-    return 0.5 * values * (1 + tf.tanh(inner))
-
-
-ACTIVATIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
-    "relu": tf.nn.relu,
-    "gelu": gelu,
-    "gelu_tanh": gelu_tanh,
-}
+from mobilebert_tf.layers import ACTIVATIONS, Embedding, LayerNorm, Linear, Module, widen
+from mobilebert_tf.recomputation import recompute
 
 
 class Encoded(NamedTuple):
@@ -337,41 +318,6 @@ class Layer(Module):
         for feed_forward in self.ffn:
             inner = feed_forward(inner)  # (N, T)
         return self.output_layer(self.intermediate(inner), inner, hidden_states), attention
-
-
-class DrawnSeed(keras.random.SeedGenerator):
-    """Stands in for a seed generator that has given its next seed already."""
-
-    def __init__(self, seed: tf.Tensor) -> None:
-        self.seed = seed
-
-    def next(self, ordered: bool = True) -> tf.Tensor:
-        """The seed."""
-        return self.seed
-
-
-def recompute(
-    layer: Layer, tokens: tf.Tensor, bias: tf.Tensor | None, shape: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Run a layer in training, and once more in the backward pass instead of keeping its states.
-
-    The second run must drop the same values: the seeds are drawn before the first one.
-    """
-    parts = [each for each in layer._flatten_layers() if isinstance(each, keras.layers.Dropout)]
-    parts = [each for each in parts if each.rate > 0]
-    generators = [each.seed_generator for each in parts]
-
-    def run(tokens: tf.Tensor, *seeds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        try:
-            for part, seed in zip(parts, seeds, strict=True):
-                object.__setattr__(part, "seed_generator", DrawnSeed(seed))
-            return layer(tokens, bias, shape, training=True)
-        finally:
-            for part, generator in zip(parts, generators, strict=True):
-                object.__setattr__(part, "seed_generator", generator)
-
-    seeds = [tf.identity(generator.next()) for generator in generators]
-    return tf.recompute_grad(run)(tokens, *seeds)
 
 
 class Encoder(Module):

@@ -14,8 +14,8 @@ from mobilebert_core import outputs
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.heads import HEADS
 from mobilebert_core.inputs import Batch
-from mobilebert_tf.encoder import ACTIVATIONS, Backbone, Encoded, make_dropout
-from mobilebert_tf.layers import LayerNorm, Linear, Module
+from mobilebert_tf.encoder import Backbone, Encoded, make_dropout
+from mobilebert_tf.layers import ACTIVATIONS, LayerNorm, Linear, Module
 from mobilebert_tf.losses import cross_entropy, sequence_classification_loss, span_loss
 from mobilebert_tf.pretrained import TFMobileBertPreTrainedModel
 

@@ -3,10 +3,30 @@
 Parameters begin as zeros: a model's values come from canonical weights, one tensor at a time.
 """
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
+
+
+def gelu(values: tf.Tensor) -> tf.Tensor:
+    """The exact form, by the error function; `tf.nn.gelu` rounds its constant to float32."""
+    return 0.5 * values * (1 + tf.math.erf(values * math.sqrt(0.5)))
+
+
+def gelu_tanh(values: tf.Tensor) -> tf.Tensor:
+    """The tanh approximation."""
+    inner = math.sqrt(2 / math.pi) * (values + 0.044715 * values**3)
+    return 0.5 * values * (1 + tf.tanh(inner))
+
+
+ACTIVATIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
+    "relu": tf.nn.relu,
+    "gelu": gelu,
+    "gelu_tanh": gelu_tanh,
+}
 
 
 def widen(values: tf.Tensor) -> tf.Tensor:
