@@ -34,11 +34,13 @@ class NoNorm(keras.layers.Layer):
     def __init__(self, width: int, name: str, dtype: Any) -> None:
         super().__init__(name=name, dtype=dtype)
         self.width = width
+        self.gamma_initializer = self.beta_initializer = keras.initializers.Zeros()
 
     def build(self, input_shape: Any = None) -> None:
         """Create gamma and beta."""
-        self.gamma = self.add_weight((self.width,), "zeros", name="gamma", autocast=False)
-        self.beta = self.add_weight((self.width,), "zeros", name="beta", autocast=False)
+        shape = (self.width,)
+        self.gamma = self.add_weight(shape, self.gamma_initializer, name="gamma", autocast=False)
+        self.beta = self.add_weight(shape, self.beta_initializer, name="beta", autocast=False)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         # bfloat16 has eight bits of mantissa: compute in float32, round once

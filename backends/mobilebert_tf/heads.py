@@ -41,6 +41,7 @@ class LMPredictionHead(Module):
         super().__init__(name, dtype)
         self.config = config
         self.transform = PredictionHeadTransform(config, "transform", dtype)
+        self.bias_initializer = keras.initializers.Zeros()
         extra = config.hidden_size - config.embedding_size
         self.dense = None
         if extra:
@@ -49,7 +50,7 @@ class LMPredictionHead(Module):
     def build(self, input_shape: Any = None) -> None:
         """Create the parts and the bias."""
         super().build()
-        self.bias = self.add_weight((self.config.vocab_size,), "zeros", name="bias")
+        self.bias = self.add_weight((self.config.vocab_size,), self.bias_initializer, name="bias")
 
     def call(
         self, sequence: tf.Tensor, positions: tf.Tensor | None, *, table: keras.Variable

@@ -1,6 +1,7 @@
 """Keras layers that know their sizes when they are made, so that `build` needs no input.
 
-Parameters begin as zeros: a model's values come from canonical weights, one tensor at a time.
+Initialisers are zeros until a model is built: they give way to canonical weights then, see
+`params.py`.
 """
 
 import math
@@ -47,7 +48,8 @@ class Module(keras.layers.Layer):
 
     def build(self, input_shape: Any = None) -> None:
         """Create the variables of every part."""
-        for part in self._flatten_layers(include_self=False, recursive=False):
+        # A head's tables are the largest tensors: they come first, while little else is held.
+        for part in reversed(self._flatten_layers(include_self=False, recursive=False)):
             part.build(None)
             part._build_shapes_dict = None  # what Keras noted is no shape, and `summary` reads it
 

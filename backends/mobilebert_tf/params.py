@@ -1,6 +1,6 @@
 """Canonical weights <-> Keras variables: other names of the leaves, kernels transposed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -15,11 +15,12 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 # Keras reserves `input` and `output` on every layer.
 _ATTRIBUTES = {"input": "input_layer", "output": "output_layer"}
-_WEIGHTS = ("kernel", "embeddings", "gamma")  # what `weight` is called, by the kind of layer
+# What a canonical leaf may be called, by the kind of layer.
+_KINDS = {"weight": ("kernel", "embeddings", "gamma"), "bias": ("bias", "beta")}
 
 
-def native_variable(model: Any, name: str, head: str) -> tuple[keras.Variable | None, bool]:
-    """The variable of a canonical name, and whether it is transposed; None where there is none.
+def owner(model: Any, name: str, head: str) -> tuple[Any, str]:
+    """The layer of a canonical name and what the variable is called there; None where none is.
 
     Args:
         model: one of the eight models.
@@ -32,11 +33,13 @@ def native_variable(model: Any, name: str, head: str) -> tuple[keras.Variable | 
         attribute = _ATTRIBUTES.get(part, part)
         layer = layer[int(part)] if part.isdigit() else getattr(layer, attribute, None)
         if layer is None:
-            return None, False
-    if leaf == "bias":
-        return getattr(layer, "bias", getattr(layer, "beta", None)), False
-    found = (getattr(layer, kind) for kind in _WEIGHTS if hasattr(layer, kind))
-    return next(found, None), isinstance(layer, Linear)
+            return None, ""
+    return layer, next(kind for kind in _KINDS[leaf] if hasattr(layer, f"{kind}_initializer"))
+
+
+def is_transposed(layer: Any, kind: str) -> bool:
+    """Whether the native layout is (in, out), the canonical one (out, in)."""
+    return kind == "kernel" and isinstance(layer, Linear)
 
 
 def to_tensor(array: Array) -> tf.Tensor:
@@ -50,12 +53,26 @@ def to_array(tensor: Any) -> Array:
     return np.array(tf.convert_to_tensor(tensor).numpy())
 
 
-def load_canonical(model: Any, head: str, weights: Mapping[str, Array], dtype: str) -> None:
-    """Give a built model its values, one tensor at a time."""
-    for name in weights:
-        variable, transposed = native_variable(model, name, head)
-        array = np.asarray(weights[name]).astype(tf.as_dtype(dtype).as_numpy_dtype, copy=False)
-        variable.assign(to_tensor(array.T if transposed else array))
+def load_canonical(model: Any, head: str, weights: Mapping[str, Array]) -> None:
+    """Build a model whose variables have their values from the first: no second copy is made."""
+    given = [(name, *owner(model, name, head)) for name in weights]
+
+    def initializer(name: str, layer: Any, kind: str) -> Callable[..., tf.Tensor]:
+        def value(shape: Any, dtype: Any = None) -> tf.Tensor:
+            numpy_dtype = tf.as_dtype(dtype).as_numpy_dtype
+            # No name for the array: it goes before the next copy is made, where it is not shared.
+            tensor = tf.convert_to_tensor(weights[name].astype(numpy_dtype, copy=False))
+            if is_transposed(layer, kind):
+                return tf.transpose(tensor)
+            return tf.raw_ops.DeepCopy(x=tensor)
+
+        return value
+
+    for name, layer, kind in given:
+        setattr(layer, f"{kind}_initializer", initializer(name, layer, kind))
+    model.build()
+    for _, layer, kind in given:  # they would hold on to the weights
+        setattr(layer, f"{kind}_initializer", keras.initializers.Zeros())
 
 
 def owned_parameters(
@@ -63,8 +80,12 @@ def owned_parameters(
 ) -> dict[str, tuple[keras.Variable, bool]]:
     """Variables, and whether they are transposed, under canonical names; a tied pair once."""
     specs = [spec for spec in tensors(config, head).values() if spec.tied_to is None]
-    found = {spec.name: native_variable(model, spec.name, head) for spec in specs}
-    return {name: pair for name, pair in found.items() if pair[0] is not None}
+    found = {spec.name: owner(model, spec.name, head) for spec in specs}
+    return {
+        name: (getattr(layer, kind), is_transposed(layer, kind))
+        for name, (layer, kind) in found.items()
+        if layer is not None
+    }
 
 
 def to_canonical(array: Array, transposed: bool) -> Array:

@@ -65,8 +65,7 @@ class TFMobileBertPreTrainedModel(Pretrained, KerasTraining, KerasSaving, keras.
         self.has_pooling_layer = schema.has_pooler(config, weights)
         with self.on_device():
             self.make_modules(config, policy, pooled=self.has_pooling_layer)
-            self.build()
-            load_canonical(self, self.head, weights, policy.variable_dtype)
+            load_canonical(self, self.head, weights)
 
     @classmethod
     def checked_policy(cls, dtype: Any) -> keras.DTypePolicy:

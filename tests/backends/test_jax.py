@@ -706,7 +706,7 @@ def test_ids_of_64_bits_run_when_jax_computes_in_32() -> None:
     code = """
 import numpy as np, jax
 from mobilebert_core import registry
-from models import random_batch, random_weights, small_config
+from models import random_batch, random_labels, random_weights, small_config
 config, head = small_config(), "question-answering"
 backend = registry.get("jax")
 model = backend.build(config, head, random_weights(config, head), dtype="float32")
@@ -794,7 +794,7 @@ import jax, numpy as np, optax
 from flax import nnx
 from metrics import gradient_errors, output_errors
 from mobilebert_core import registry
-from models import random_batch, random_weights, small_config
+from models import random_batch, random_labels, random_weights, small_config
 
 config = small_config(vocab_size={vocabulary}, num_hidden_layers=1, num_feedforward_networks=2)
 head, backend = "pretraining", registry.get("jax")

@@ -1,11 +1,13 @@
 """What Keras users rely on: calls, graphs, fit, saving, export, policies, gradients."""
 
 import copy
+import gc
 import inspect
 import os
 import pickle
 import subprocess
 import sys
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -705,6 +707,21 @@ def test_saved_model_of_keras_keeps_its_optimizer(make: Any, tmp_path: Any) -> N
 
     assert loaded.optimizer.iterations == 1
     assert relative_error(loaded.evaluate(data, verbose=0), model.evaluate(data, verbose=0)) == 0
+
+
+def test_model_does_not_hold_on_to_the_given_weights(tf_backend: Any) -> None:
+    class Weights(dict):  # type: ignore[type-arg]
+        """A dictionary that can be watched."""
+
+    config = small_config()
+    weights = Weights(random_weights(config, "base"))
+    model = tf_backend.build(config, "base", weights, dtype="float64")
+    watched = weakref.ref(weights)
+    del weights
+    gc.collect()
+
+    assert watched() is None
+    assert model.built
 
 
 def test_base_model_without_pooler_is_saved_by_keras(tf_backend: Any, tmp_path: Any) -> None:
