@@ -19,6 +19,7 @@ from mobilebert_core.outputs import Output
 Array = np.ndarray[Any, np.dtype[Any]]
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
+NO_FLOAT16 = "activations of MobileBERT reach 2.5e7, far above the largest float16 (65504)"
 
 
 class Feature(enum.Enum):
@@ -142,7 +143,7 @@ def check_dtype(backend: Backend, dtype: str) -> str:
     if name in offered:
         return name
     if name == "float16":
-        reason = ": activations of MobileBERT reach 2.5e7, far above the largest float16 (65504)"
+        reason = f": {NO_FLOAT16}"
     else:
         hint = getattr(backend, "dtype_hints", {}).get(name)
         reason = f": {hint}" if hint else ""

@@ -7,8 +7,8 @@ by then. `prepare` also fills in the defaults, for backends that compute on NumP
 B batch  C choices  S sequence  P prediction positions  E embedding  A heads
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,12 @@ class Batch:
     token_type_ids: Array
     position_ids: Array
     prediction_positions: Array | None
+
+    def map(self, function: Callable[[Any], Any]) -> "Batch":
+        """The same batch with `function` applied to every array that is there."""
+        values: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(self)}
+        present = {name: function(value) for name, value in values.items() if value is not None}
+        return Batch(**(values | present))
 
 
 def as_array(name: str, value: Any) -> Array:
@@ -125,6 +131,43 @@ def split_labels(head: str, labels: Any) -> dict[str, Any]:
     return dict(labels)
 
 
+def loss_labels(head: str, labels: Any) -> dict[str, Any]:
+    """Labels as `split_labels` gives them, for a computation that is nothing without a loss.
+
+    Raises:
+        InputError: they do not fit, or there are none.
+    """
+    given = split_labels(head, labels)
+    if not given:
+        raise InputError(
+            f"The {head} model gives no loss: labels are {labels!r}; gradients need them"
+        )
+    return given
+
+
+def call_model(
+    model: Any, batch: Mapping[str, Any], labels: Mapping[str, Any], collect: tuple[str, ...]
+) -> Any:
+    """Call a native model, which checks the values, as a backend's `run` is called.
+
+    Args:
+        model: a model of any backend.
+        batch: inputs by name; labels are none of them.
+        labels: by name.
+        collect: names of additional outputs, checked.
+
+    Raises:
+        InputError: the inputs are no mapping, or have names that are none of inputs.
+    """
+    check_batch(model.head, batch)
+    return model(
+        **batch,
+        **labels,
+        output_hidden_states="hidden_states" in collect,
+        output_attentions="attentions" in collect,
+    )
+
+
 def check_batch(head: str, inputs: Any) -> None:
     """Refuse inputs that are no mapping, or have names that are none of inputs.
 
@@ -194,6 +237,15 @@ def read(
         targets["labels"] = targets["labels"][None]
     check(config, head, arrays, targets)
     return arrays, targets
+
+
+def read_call(
+    config: MobileBertConfig, head: str, given: Mapping[str, Any]
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """`read`, for the arguments of a call with inputs and labels side by side."""
+    inputs = {name: each for name, each in given.items() if name not in LABEL_NAMES}
+    labels = {name: each for name, each in given.items() if name in LABEL_NAMES}
+    return read(config, head, inputs, labels)
 
 
 def prepare(

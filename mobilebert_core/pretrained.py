@@ -53,6 +53,36 @@ def with_call_signature(call: CallT, head: str, own_options: tuple[str, ...] = (
     return method  # type: ignore[return-value]
 
 
+class GradientCheckpointing:
+    """Mixed into the model classes of a backend that trains; its encoder has the switch."""
+
+    @property
+    def gradient_checkpointing(self) -> bool:
+        """Whether layers are recomputed in the backward pass."""
+        backbone: Any = getattr(self, "mobilebert", self)
+        return bool(backbone.encoder.gradient_checkpointing)
+
+    def gradient_checkpointing_enable(
+        self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None
+    ) -> None:
+        """Recompute each layer in the backward pass: less memory, a third more time.
+
+        Args:
+            gradient_checkpointing_kwargs: accepted for code that was written for transformers;
+                there is one way only.
+        """
+        self.switch_gradient_checkpointing(True)
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Keep all activations for the backward pass."""
+        self.switch_gradient_checkpointing(False)
+
+    def switch_gradient_checkpointing(self, on: bool) -> None:
+        """Set the encoder's switch."""
+        backbone: Any = getattr(self, "mobilebert", self)
+        backbone.encoder.gradient_checkpointing = on
+
+
 class Pretrained:
     """Mixed into every model class.
 

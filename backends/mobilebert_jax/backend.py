@@ -10,8 +10,13 @@ from flax import nnx
 
 from mobilebert_core.backend import Feature
 from mobilebert_core.config import MobileBertConfig
-from mobilebert_core.errors import InputError
-from mobilebert_core.inputs import check_batch, check_collect, split_labels
+from mobilebert_core.inputs import (
+    call_model,
+    check_batch,
+    check_collect,
+    loss_labels,
+    split_labels,
+)
 from mobilebert_core.outputs import Output, map_arrays
 from mobilebert_jax.calls import loss_and_gradients, snapshot_of
 from mobilebert_jax.heads import MODELS
@@ -89,14 +94,7 @@ class JaxBackend:
     ) -> Output[Array]:
         """One call in evaluation mode: NumPy in, NumPy out."""
         names, given = check_collect(collect), split_labels(model.head, labels)
-        check_batch(model.head, batch)
-        output = evaluation_view(model)(
-            **batch,
-            **given,
-            output_hidden_states="hidden_states" in names,
-            output_attentions="attentions" in names,
-        )
-        return map_arrays(output, to_array)
+        return map_arrays(call_model(evaluation_view(model), batch, given, names), to_array)
 
     def loss_and_gradients(
         self, model: FlaxMobileBertPreTrainedModel, batch: Mapping[str, Any], labels: Any
@@ -106,11 +104,7 @@ class JaxBackend:
         Raises:
             InputError: the head has no loss, or labels are missing.
         """
-        given = split_labels(model.head, labels)
-        if not given:
-            raise InputError(
-                f"The {model.head} model gives no loss: labels are {labels!r}; gradients need them"
-            )
+        given = loss_labels(model.head, labels)
         check_batch(model.head, batch)
         view = evaluation_view(model)
         inputs, targets = view.prepare({**batch, **given})

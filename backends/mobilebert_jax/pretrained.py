@@ -14,16 +14,24 @@ from jax import Array
 from jax.sharding import Mesh
 
 from mobilebert_core import outputs
+from mobilebert_core.backend import NO_FLOAT16
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.errors import ConfigError, InputError
-from mobilebert_core.inputs import INPUT_NAMES, LABEL_NAMES, Batch, check_names, collected, read
-from mobilebert_core.pretrained import Pretrained, with_call_signature
+from mobilebert_core.inputs import (
+    INPUT_NAMES,
+    LABEL_NAMES,
+    Batch,
+    check_names,
+    collected,
+    read_call,
+)
+from mobilebert_core.pretrained import GradientCheckpointing, Pretrained, with_call_signature
 from mobilebert_jax.calls import compute, snapshot_of
 from mobilebert_jax.params import load_canonical, owned_parameters
 from mobilebert_jax.sharding import annotation, automatic, place_batch, placement
 
 
-class FlaxMobileBertPreTrainedModel(Pretrained, nnx.Module):
+class FlaxMobileBertPreTrainedModel(Pretrained, GradientCheckpointing, nnx.Module):
     """What the eight models share: parameters, input checks and the call.
 
     Args:
@@ -90,20 +98,6 @@ class FlaxMobileBertPreTrainedModel(Pretrained, nnx.Module):
     def get_input_embeddings(self) -> nnx.Embed:
         """The word embeddings."""
         return getattr(self, "mobilebert", self).embeddings.word_embeddings
-
-    def gradient_checkpointing_enable(
-        self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None
-    ) -> None:
-        """Recompute each layer in the backward pass: less memory, a third more time.
-
-        Args:
-            gradient_checkpointing_kwargs: accepted for code that was written for transformers.
-        """
-        getattr(self, "mobilebert", self).encoder.gradient_checkpointing = True
-
-    def gradient_checkpointing_disable(self) -> None:
-        """Keep all activations for the backward pass."""
-        getattr(self, "mobilebert", self).encoder.gradient_checkpointing = False
 
     def shard(self, mesh: Mesh) -> None:
         """Spread the parameters over a mesh, and from now on the batches of calls.
@@ -194,8 +188,7 @@ class FlaxMobileBertPreTrainedModel(Pretrained, nnx.Module):
         """Raise where a product would be computed in float16, which overflows at 65504."""
         if self.dtype == np.float16:
             raise ConfigError(
-                "The model computes in float16, but activations of MobileBERT reach 2.5e7, far "
-                "above the largest float16 (65504); use bfloat16 or float32"
+                f"The model computes in float16, but {NO_FLOAT16}; use bfloat16 or float32"
             )
 
     def check_values(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -204,12 +197,7 @@ class FlaxMobileBertPreTrainedModel(Pretrained, nnx.Module):
         One dtype a kind: int32 and int64 ids must not be compiled for apart.
         """
         views = {name: view(name, value) for name, value in given.items()}
-        arrays, targets = read(
-            self.config,
-            self.head,
-            {name: each for name, each in views.items() if name not in LABEL_NAMES},
-            {name: each for name, each in views.items() if name in LABEL_NAMES},
-        )
+        arrays, targets = read_call(self.config, self.head, views)
         checked = dict(given)
         for name, array in (arrays | targets).items():
             if isinstance(given[name], Array):

@@ -3,7 +3,6 @@
 B batch  C choices  S sequence  P prediction positions  E embedding  H hidden  V vocabulary
 """
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -225,13 +224,7 @@ class NumpyMobileBertForQuestionAnswering(NumpyMobileBertPreTrainedModel):
 
 def flatten_choices(batch: Batch) -> Batch:
     """(B, C, S, ...) -> (B * C, S, ...)."""
-
-    def flat(array: Array | None) -> Array | None:
-        return None if array is None else array.reshape(-1, *array.shape[2:])
-
-    return Batch(
-        **{each.name: flat(getattr(batch, each.name)) for each in dataclasses.fields(batch)}
-    )
+    return batch.map(lambda array: array.reshape(-1, *array.shape[2:]))
 
 
 MODELS: dict[str, type[NumpyMobileBertPreTrainedModel]] = {

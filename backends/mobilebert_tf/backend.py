@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from mobilebert_core.backend import Feature
 from mobilebert_core.config import MobileBertConfig
-from mobilebert_core.errors import BackendError, InputError
-from mobilebert_core.inputs import check_batch, check_collect, split_labels
+from mobilebert_core.errors import BackendError
+from mobilebert_core.inputs import call_model, check_collect, loss_labels, split_labels
 from mobilebert_core.outputs import Output, map_arrays
 from mobilebert_tf.heads import MODELS
 from mobilebert_tf.params import owned_parameters, to_array, to_canonical, to_tensor
@@ -82,7 +82,7 @@ class TFBackend:
     ) -> Output[Array]:
         """One call without dropout: NumPy in, NumPy out."""
         names, given = check_collect(collect), split_labels(model.head, labels)
-        return map_arrays(self._call(model, batch, given, names), to_array)
+        return map_arrays(call_model(model, batch, given, names), to_array)
 
     def loss_and_gradients(
         self, model: TFMobileBertPreTrainedModel, batch: Mapping[str, Any], labels: Any
@@ -92,11 +92,7 @@ class TFBackend:
         Raises:
             InputError: the head has no loss, or labels are missing.
         """
-        given = split_labels(model.head, labels)
-        if not given:
-            raise InputError(
-                f"The {model.head} model gives no loss: labels are {labels!r}; gradients need them"
-            )
+        given = loss_labels(model.head, labels)
         owned = owned_parameters(model, model.config, model.head)
         merged = [name for name, (each, _) in owned.items() if not isinstance(each, keras.Variable)]
         if merged:
@@ -107,7 +103,7 @@ class TFBackend:
         variables = [variable.value for variable, _ in owned.values()]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
-            loss = self._call(model, batch, given, ()).loss
+            loss = call_model(model, batch, given, ()).loss
         gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
         arrays = {
             name: to_canonical(to_array(gradient), flip)
@@ -118,19 +114,3 @@ class TFBackend:
     def tensor(self, array: Array) -> tf.Tensor:
         """A tensor on TensorFlow's default device."""
         return to_tensor(array)
-
-    def _call(
-        self,
-        model: TFMobileBertPreTrainedModel,
-        batch: Mapping[str, Any],
-        labels: Mapping[str, Any],
-        collect: tuple[str, ...],
-    ) -> Any:
-        """Call a model, which checks the values; labels are no inputs here."""
-        check_batch(model.head, batch)
-        return model(
-            **batch,
-            **labels,
-            output_hidden_states="hidden_states" in collect,
-            output_attentions="attentions" in collect,
-        )

@@ -3,7 +3,6 @@
 B batch  C choices  S sequence  P prediction positions  E embedding  H hidden  V vocabulary
 """
 
-import dataclasses
 from typing import Any
 
 import keras
@@ -254,16 +253,12 @@ class TFMobileBertForQuestionAnswering(TFMobileBertPreTrainedModel):
 def flatten_choices(batch: Batch) -> Batch:
     """(B, C, S, ...) -> (B * C, S, ...)."""
 
-    def flat(tensor: tf.Tensor | None) -> tf.Tensor | None:
-        if tensor is None:
-            return None
+    def flat(tensor: tf.Tensor) -> tf.Tensor:
         shape = tf.shape(tensor)
         flattened = tf.reshape(tensor, tf.concat([[shape[0] * shape[1]], shape[2:]], 0))
         return tf.ensure_shape(flattened, [None, *tensor.shape[2:]])
 
-    return Batch(
-        **{each.name: flat(getattr(batch, each.name)) for each in dataclasses.fields(batch)}
-    )
+    return batch.map(flat)
 
 
 MODELS: dict[str, type[TFMobileBertPreTrainedModel]] = {

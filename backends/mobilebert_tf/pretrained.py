@@ -15,8 +15,15 @@ from mobilebert_core import outputs, schema
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.errors import ConfigError, InputError
 from mobilebert_core.heads import get_head
-from mobilebert_core.inputs import INPUT_NAMES, LABEL_NAMES, Batch, check_names, collected, read
-from mobilebert_core.pretrained import Pretrained, with_call_signature
+from mobilebert_core.inputs import (
+    INPUT_NAMES,
+    LABEL_NAMES,
+    Batch,
+    check_names,
+    collected,
+    read_call,
+)
+from mobilebert_core.pretrained import GradientCheckpointing, Pretrained, with_call_signature
 from mobilebert_tf.compiled import CompiledCall
 from mobilebert_tf.layers import Embedding, Module
 from mobilebert_tf.params import load_canonical, to_tensor
@@ -24,7 +31,9 @@ from mobilebert_tf.saving import KerasSaving
 from mobilebert_tf.training import KerasTraining
 
 
-class TFMobileBertPreTrainedModel(Pretrained, KerasTraining, KerasSaving, keras.Model):
+class TFMobileBertPreTrainedModel(
+    Pretrained, GradientCheckpointing, KerasTraining, KerasSaving, keras.Model
+):
     """What the eight models share: variables, input checks and the call.
 
     Args:
@@ -115,27 +124,9 @@ class TFMobileBertPreTrainedModel(Pretrained, KerasTraining, KerasSaving, keras.
         backbone = getattr(self, "mobilebert", self)
         return backbone.embeddings.word_embeddings
 
-    @property
-    def gradient_checkpointing(self) -> bool:
-        """Whether layers are recomputed in the backward pass."""
-        return getattr(self, "mobilebert", self).encoder.gradient_checkpointing
-
-    def gradient_checkpointing_enable(
-        self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None
-    ) -> None:
-        """Recompute each layer in the backward pass: less memory, a third more time.
-
-        Args:
-            gradient_checkpointing_kwargs: accepted for code that was written for transformers.
-        """
-        self._checkpoint_gradients(True)
-
-    def gradient_checkpointing_disable(self) -> None:
-        """Keep all activations for the backward pass."""
-        self._checkpoint_gradients(False)
-
-    def _checkpoint_gradients(self, value: bool) -> None:
-        getattr(self, "mobilebert", self).encoder.gradient_checkpointing = value
+    def switch_gradient_checkpointing(self, on: bool) -> None:
+        """Set the encoder's switch, which compiled calls would not see."""
+        super().switch_gradient_checkpointing(on)
         self._compiled_call.clear()
 
     @tf.autograph.experimental.do_not_convert
@@ -253,12 +244,7 @@ class TFMobileBertPreTrainedModel(Pretrained, KerasTraining, KerasSaving, keras.
     def check_values(self, given: Mapping[str, Any]) -> dict[str, tf.Tensor]:
         """The arguments as tensors of few dtypes, checked, so that few graphs are needed."""
         views = {name: view(name, value) for name, value in given.items()}
-        arrays, targets = read(
-            self.config,
-            self.head,
-            {name: each for name, each in views.items() if name not in LABEL_NAMES},
-            {name: each for name, each in views.items() if name in LABEL_NAMES},
-        )
+        arrays, targets = read_call(self.config, self.head, views)
         tensors = {}
         for name, array in (arrays | targets).items():
             tensor = given[name] if isinstance(given[name], tf.Tensor) else to_tensor(array)

@@ -8,7 +8,6 @@ import keras
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.heads import get_head
 from mobilebert_core.initialization import initial_weights
-from mobilebert_core.schema import owned_tensors
 
 
 class KerasSaving:
@@ -31,9 +30,8 @@ class KerasSaving:
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         """A model with fresh weights, as Keras' own models have; `load_model` loads them next."""
         own = MobileBertConfig.from_dict(config["config"])
-        specs = owned_tensors(own, cls.head, add_pooling_layer=config["add_pooling_layer"])
-        fresh = initial_weights(own, cls.head, seed=0)
-        weights = {name: fresh[name] for name in specs}
+        pooled = config["add_pooling_layer"]
+        weights = initial_weights(own, cls.head, seed=0, add_pooling_layer=pooled)
         policy = keras.dtype_policies.deserialize(config["dtype"])
         model = cls(own, weights=weights, dtype=policy, name=config["name"])
         if config["gradient_checkpointing"]:

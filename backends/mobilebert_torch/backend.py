@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from mobilebert_core.backend import Feature
 from mobilebert_core.config import MobileBertConfig
-from mobilebert_core.errors import ConfigError, InputError
-from mobilebert_core.inputs import check_batch, check_collect, split_labels
+from mobilebert_core.errors import ConfigError
+from mobilebert_core.inputs import call_model, check_collect, loss_labels, split_labels
 from mobilebert_core.outputs import Output, map_arrays
 from mobilebert_torch.heads import MODELS
 from mobilebert_torch.params import owned_parameters, to_array, to_tensor, unwrapped
@@ -95,7 +95,7 @@ class TorchBackend:
         """One call in evaluation mode: NumPy in, NumPy out."""
         names, given = check_collect(collect), split_labels(model.head, labels)
         with torch.no_grad():
-            return map_arrays(self._call(evaluation_view(model), batch, given, names), to_array)
+            return map_arrays(call_model(evaluation_view(model), batch, given, names), to_array)
 
     def loss_and_gradients(
         self, model: MobileBertPreTrainedModel, batch: Mapping[str, Any], labels: Any
@@ -105,15 +105,11 @@ class TorchBackend:
         Raises:
             InputError: the head has no loss, or labels are missing.
         """
-        given = split_labels(model.head, labels)
-        if not given:
-            raise InputError(
-                f"The {model.head} model gives no loss: labels are {labels!r}; gradients need them"
-            )
+        given = loss_labels(model.head, labels)
         with torch.inference_mode(False), torch.enable_grad():
             view = differentiable_view(model)
             owned = owned_parameters(view, view.config, view.head)
-            loss = self._call(view, batch, given, ()).loss
+            loss = call_model(view, batch, given, ()).loss
             gradients = torch.autograd.grad(
                 loss, list(owned.values()), allow_unused=True, materialize_grads=True
             )
@@ -123,19 +119,3 @@ class TorchBackend:
     def tensor(self, array: Array) -> Tensor:
         """A tensor on torch's default device."""
         return to_tensor(array).to(torch.get_default_device())
-
-    def _call(
-        self,
-        model: MobileBertPreTrainedModel,
-        batch: Mapping[str, Any],
-        labels: Mapping[str, Any],
-        collect: tuple[str, ...],
-    ) -> Any:
-        """Call a module in evaluation mode, which checks the values; labels are no inputs here."""
-        check_batch(model.head, batch)
-        return model(
-            **batch,
-            **labels,
-            output_hidden_states="hidden_states" in collect,
-            output_attentions="attentions" in collect,
-        )

@@ -3,7 +3,6 @@
 B batch  C choices  S sequence  P prediction positions  E embedding  H hidden  V vocabulary
 """
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -243,13 +242,7 @@ class MobileBertForQuestionAnswering(MobileBertPreTrainedModel):
 
 def flatten_choices(batch: Batch) -> Batch:
     """(B, C, S, ...) -> (B * C, S, ...)."""
-
-    def flat(tensor: Tensor | None) -> Tensor | None:
-        return None if tensor is None else tensor.flatten(0, 1)
-
-    return Batch(
-        **{each.name: flat(getattr(batch, each.name)) for each in dataclasses.fields(batch)}
-    )
+    return batch.map(lambda tensor: tensor.flatten(0, 1))
 
 
 MODELS: dict[str, type[MobileBertPreTrainedModel]] = {

@@ -11,15 +11,23 @@ import torch
 from torch import Tensor, nn
 
 from mobilebert_core import outputs
+from mobilebert_core.backend import NO_FLOAT16
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.errors import ConfigError
-from mobilebert_core.inputs import INPUT_NAMES, LABEL_NAMES, Batch, check_names, collected, read
-from mobilebert_core.pretrained import Pretrained, with_call_signature
+from mobilebert_core.inputs import (
+    INPUT_NAMES,
+    LABEL_NAMES,
+    Batch,
+    check_names,
+    collected,
+    read_call,
+)
+from mobilebert_core.pretrained import GradientCheckpointing, Pretrained, with_call_signature
 from mobilebert_torch.encoder import values_are_known
 from mobilebert_torch.params import load_canonical, to_tensor
 
 
-class MobileBertPreTrainedModel(Pretrained, nn.Module):
+class MobileBertPreTrainedModel(Pretrained, GradientCheckpointing, nn.Module):
     """What the eight models share: parameters, input checks and the call.
 
     Args:
@@ -82,21 +90,6 @@ class MobileBertPreTrainedModel(Pretrained, nn.Module):
         """The word embeddings."""
         backbone = getattr(self, "mobilebert", self)
         return backbone.embeddings.word_embeddings
-
-    def gradient_checkpointing_enable(
-        self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None
-    ) -> None:
-        """Recompute each layer in the backward pass: less memory, a third more time.
-
-        Args:
-            gradient_checkpointing_kwargs: accepted for code that was written for transformers; the
-                non-reentrant form is always used.
-        """
-        getattr(self, "mobilebert", self).encoder.gradient_checkpointing = True
-
-    def gradient_checkpointing_disable(self) -> None:
-        """Keep all activations for the backward pass."""
-        getattr(self, "mobilebert", self).encoder.gradient_checkpointing = False
 
     def forward(
         self,
@@ -169,19 +162,13 @@ class MobileBertPreTrainedModel(Pretrained, nn.Module):
         )
         if half:
             raise ConfigError(
-                "The model computes in float16, but activations of MobileBERT reach 2.5e7, far "
-                "above the largest float16 (65504); use bfloat16 or float32"
+                f"The model computes in float16, but {NO_FLOAT16}; use bfloat16 or float32"
             )
 
     def check_values(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments as tensors, checked; a mask of ones is left out, which is faster."""
         views = {name: view(name, value) for name, value in given.items()}
-        arrays, targets = read(
-            self.config,
-            self.head,
-            {name: each for name, each in views.items() if name not in LABEL_NAMES},
-            {name: each for name, each in views.items() if name in LABEL_NAMES},
-        )
+        arrays, targets = read_call(self.config, self.head, views)
         tensors = dict(given)
         for name, array in (arrays | targets).items():
             if not isinstance(given[name], Tensor):

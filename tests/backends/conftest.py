@@ -1,6 +1,7 @@
 """The backend fixture: every installed backend, and only those that claim a marked feature."""
 
 import gc
+import itertools
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from mobilebert_core import registry
 from mobilebert_core.backend import Feature
 
 BACKENDS = sorted(registry.usable_names())
-_tests_run: list[None] = []
+_test_numbers = itertools.count(1)
 
 if "jax" in BACKENDS:  # meaning is tested in float64, which JAX computes in only when told to
     import jax
@@ -36,8 +37,7 @@ def backend(request: pytest.FixtureRequest) -> Any:
 def bounded_memory() -> Iterator[None]:
     """Compiled code of hundreds of models would fill the memory: drop it now and then."""
     yield
-    _tests_run.append(None)
-    if len(_tests_run) % 100 == 0:
+    if next(_test_numbers) % 100 == 0:
         gc.collect()
         if "jax" in sys.modules:
             sys.modules["jax"].clear_caches()

@@ -427,7 +427,7 @@ def test_weights_that_do_not_fit_are_refused(backend: Any) -> None:
 def test_subclass_keeps_its_own_signature(backend: Any) -> None:
     base = type(build(backend))
 
-    class Own(base):  # type: ignore[misc, valid-type]
+    class Own(base):
         def forward(self, my_argument: int) -> int:
             return my_argument
 

@@ -492,7 +492,7 @@ def test_replaced_module_counts_in_the_next_call(make: Any) -> None:
 def test_container_of_the_user_counts_in_the_next_call(jax_backend: Any) -> None:
     import mobilebert
 
-    class Own(mobilebert.FlaxMobileBertForSequenceClassification):  # type: ignore[misc, name-defined]
+    class Own(mobilebert.FlaxMobileBertForSequenceClassification):
         def __init__(self, config: Any) -> None:
             super().__init__(config)
             self.scales = nnx.data([{"all": nnx.Param(jnp.ones(()))}])
@@ -535,7 +535,7 @@ def test_abstract_model_has_shapes_and_no_values() -> None:
 def test_user_subclass_computes_with_its_own_modules(make: Any) -> None:
     import mobilebert
 
-    class Own(mobilebert.FlaxMobileBertForSequenceClassification):  # type: ignore[misc, name-defined]
+    class Own(mobilebert.FlaxMobileBertForSequenceClassification):
         def __init__(self, config: Any) -> None:
             super().__init__(config)
             self.extra = nnx.Linear(5, 2, rngs=nnx.Rngs(0))

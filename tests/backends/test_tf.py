@@ -710,7 +710,7 @@ def test_saved_model_of_keras_keeps_its_optimizer(make: Any, tmp_path: Any) -> N
 
 
 def test_model_does_not_hold_on_to_the_given_weights(tf_backend: Any) -> None:
-    class Weights(dict):  # type: ignore[type-arg]
+    class Weights(dict):
         """A dictionary that can be watched."""
 
     config = small_config()
