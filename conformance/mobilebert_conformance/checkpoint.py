@@ -1,0 +1,45 @@
+"""Cases of the user's own checkpoint: its configuration, its weights, its head."""
+
+from functools import lru_cache
+
+import numpy as np
+
+from mobilebert_conformance.cases import Case, make_case
+from mobilebert_conformance.weights import Array
+from mobilebert_core import hub
+from mobilebert_core.checkpoints import Checkpoint, open_checkpoint
+from mobilebert_core.errors import CheckpointError
+from mobilebert_core.fitting import fit_weights
+from mobilebert_core.heads import HEADS
+from mobilebert_core.loading import infer_head
+
+_HEAVY = 3_000_000  # weights: beyond it a computation takes seconds
+
+
+def own_cases(source: str, heads: tuple[str, ...] = ()) -> tuple[Case, ...]:
+    """A case for each head.
+
+    Args:
+        source: a folder, a weights file or a hub id.
+        heads: names of heads; none takes the checkpoint's own.
+
+    Raises:
+        CheckpointError: the source is absent, damaged or does not fit.
+        ConfigError: its configuration is invalid.
+    """
+    checkpoint = open_checkpoint(hub.resolve_checkpoint(source))
+    chosen = heads or (checkpoint.head or infer_head(checkpoint),)
+    return tuple(_own_case(checkpoint, head) for head in chosen)
+
+
+def _own_case(checkpoint: Checkpoint, head: str) -> Case:
+    if head not in HEADS:
+        raise CheckpointError(f"No head is called {head!r}; expected one of {', '.join(HEADS)}")
+
+    @lru_cache(1)
+    def weights() -> dict[str, Array]:
+        fitted = fit_weights(checkpoint, checkpoint.config, head)
+        return {name: np.asarray(fitted[name]).astype(np.float64) for name in fitted}
+
+    count = sum(each.size for each in weights().values())
+    return make_case("checkpoint", head, checkpoint.config, weights=weights, heavy=count > _HEAVY)
