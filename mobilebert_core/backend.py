@@ -35,6 +35,7 @@ class Feature(enum.Enum):
     ATTENTIONS = "attentions"
     INPUTS_EMBEDS = "inputs embeds"
     PREDICTION_POSITIONS = "prediction positions"
+    REPRODUCIBLE = "reproducible"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +82,8 @@ class Backend(Protocol):
     Attributes:
         name: what users pass as `backend=`.
         features: what it claims; may depend on how the framework is set. A backend that could
-            offer a dtype under another setting says how in `dtype_hints`, text by dtype.
+            offer a dtype, or `reproducible`, under another setting says how in `dtype_hints`, text
+            by dtype or by that word.
     """
 
     name: str
@@ -95,8 +97,15 @@ class Backend(Protocol):
         *,
         dtype: str,
         device: str | None,
+        precision: str | None = None,
     ) -> Model:
-        """A native model in evaluation mode that owns a copy of the canonical weights."""
+        """A native model in evaluation mode that owns a copy of the canonical weights.
+
+        `precision` comes only to a backend that claims `Feature.REPRODUCIBLE`, as `reproducible`
+        and with the dtype float64; without the feature, `build` needs no such argument. The model
+        then computes in float64 and rounds every output, the loss included, to float32 once, as
+        `mobilebert_core.precision.round_output` does, and has an attribute `precision`.
+        """
         ...
 
     def weights(self, model: Any) -> dict[str, Array]:
@@ -117,12 +126,22 @@ class Backend(Protocol):
     def loss_and_gradients(
         self, model: Any, batch: Mapping[str, Any], labels: Any
     ) -> tuple[float, dict[str, Array]]:
-        """The loss and its gradient for every canonical weight; `Feature.GRADIENTS`."""
+        """The loss and its gradient for every canonical weight; `Feature.GRADIENTS`.
+
+        The loss is the one that `run` gives. Gradients have the dtype of the weights, float64 for
+        a reproducible model.
+        """
         ...
 
     def tensor(self, array: Array) -> Any:
         """A native tensor on the default device with the values of an array."""
         ...
+
+
+def dtype_name(dtype: Any) -> str:
+    """The name of a dtype of any framework: `float32` for `torch.float32` or `np.float32`."""
+    name = getattr(dtype, "__name__", None) or getattr(dtype, "name", None) or str(dtype)
+    return str(name).rsplit(".", 1)[-1]
 
 
 def check_dtype(backend: Backend, dtype: str) -> str:
@@ -135,8 +154,7 @@ def check_dtype(backend: Backend, dtype: str) -> str:
     Raises:
         ConfigError: unknown, or not offered by this backend.
     """
-    name = getattr(dtype, "__name__", None) or getattr(dtype, "name", None) or str(dtype)
-    name = name.rsplit(".", 1)[-1]
+    name = dtype_name(dtype)
     if name not in DTYPES:
         raise ConfigError(f"dtype is {dtype!r}, expected one of {', '.join(DTYPES)}")
     offered = [each for each in DTYPES if Feature(each) in backend.features]

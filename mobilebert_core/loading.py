@@ -7,11 +7,12 @@
 
 import dataclasses
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mobilebert_core import hub, registry, schema
-from mobilebert_core.backend import DTYPES, Backend, Feature, Model, check_dtype
+from mobilebert_core.backend import DTYPES, Backend, Feature, Model
 from mobilebert_core.checkpoints import Checkpoint, open_checkpoint, save_checkpoint
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.dialects import Dialect
@@ -19,6 +20,7 @@ from mobilebert_core.errors import CheckpointError, ConfigError
 from mobilebert_core.fitting import fit_weights
 from mobilebert_core.heads import HEADS, get_head
 from mobilebert_core.initialization import initial_weights
+from mobilebert_core.precision import choose_dtype
 from mobilebert_core.resizing import resize_token_embeddings as resize_weights
 
 
@@ -28,6 +30,7 @@ def load(
     backend: str | None = None,
     *,
     dtype: str | None = None,
+    precision: str | None = None,
     device: str | None = None,
     seed: int = 0,
     ignore_mismatched_sizes: bool = False,
@@ -46,6 +49,9 @@ def load(
             installed of torch, tf, jax, numpy.
         dtype: `float64`, `float32` or `bfloat16`; None keeps the checkpoint's where the backend
             computes in it, and takes float32 otherwise.
+        precision: `reproducible` computes everything in float64 and rounds every output to float32
+            once, at the end: the same bits in every backend, but for rounding ties. None computes
+            in the dtype.
         device: a device of the framework, e.g. `cuda`; None is the framework's default.
         seed: of fresh head weights, when the checkpoint was made for another head.
         ignore_mismatched_sizes: allow fresh weights for a head whose number of labels differs.
@@ -61,7 +67,7 @@ def load(
 
     Raises:
         CheckpointError: the source is absent, damaged or does not fit.
-        ConfigError: an invalid configuration, head or dtype.
+        ConfigError: an invalid configuration, head, dtype or precision.
         BackendError: the backend cannot be used; the class says why.
     """
     _check_options(config_changes)
@@ -69,15 +75,13 @@ def load(
     checkpoint = open_checkpoint(
         hub.resolve_checkpoint(source, revision=revision), dialect=dialect, format=format
     )
-    head = head or checkpoint.head or _infer_head(checkpoint)
+    head = head or checkpoint.head or infer_head(checkpoint)
     config = check_config(config or checkpoint.config).replace(**config_changes)
-    if dtype is None:
-        dtype = _own_dtype(checkpoint, chosen)
-    dtype = check_dtype(chosen, dtype)
+    name = choose_dtype(chosen, dtype, precision, default=_own_dtype(checkpoint, chosen))
     weights = fit_weights(
         checkpoint, config, head, seed=seed, ignore_mismatched_sizes=ignore_mismatched_sizes
     )
-    return chosen.build(config, head, weights, dtype=dtype, device=device)
+    return _build(chosen, config, head, weights, name, device, precision)
 
 
 def create(
@@ -86,7 +90,8 @@ def create(
     backend: str | None = None,
     *,
     seed: int = 0,
-    dtype: str = "float32",
+    dtype: str | None = None,
+    precision: str | None = None,
     device: str | None = None,
 ) -> Any:
     """A native model with fresh weights: the same numbers in every backend.
@@ -96,18 +101,19 @@ def create(
         head: one of `mobilebert.HEADS`.
         backend: see `load`.
         seed: any integer; every value is a function of seed, tensor name and index.
-        dtype: see `load`; values are made in float32 and then converted.
+        dtype: see `load`; values are made in float32 and then converted. None is float32.
+        precision: see `load`.
         device: see `load`.
 
     Raises:
-        ConfigError: an invalid head, dtype or seed.
+        ConfigError: an invalid head, dtype, precision or seed.
         BackendError: the backend cannot be used.
     """
     chosen = registry.get(backend)
     config = check_config(config or MobileBertConfig())
-    name = check_dtype(chosen, dtype)
+    name = choose_dtype(chosen, dtype, precision)
     weights = initial_weights(config, get_head(head).name, seed)
-    return chosen.build(config, head, weights, dtype=name, device=device)
+    return _build(chosen, config, head, weights, name, device, precision)
 
 
 def save(
@@ -122,6 +128,9 @@ def save(
 
     The folder appears whole or not at all; an interrupted save leaves what was there before. An
     earlier checkpoint in it is replaced, other files stay.
+
+    Weights are written in the dtype of the model: those of a reproducible one in float64, twice as
+    large. Its precision is no part of a checkpoint; give it again when loading.
 
     Args:
         model: a model of any backend.
@@ -162,10 +171,9 @@ def resize_token_embeddings(model: Any, vocab_size: int, *, seed: int = 0) -> An
     backend = registry.get(own.backend_name)
     config, weights = resize_weights(own.config, backend.weights(model), vocab_size, seed=seed)
     dtype = str(weights[schema.WORD_EMBEDDINGS].dtype)
-    device = getattr(model, "device", None)
-    return backend.build(
-        config, own.head, weights, dtype=dtype, device=None if device is None else str(device)
-    )
+    device = None if getattr(model, "device", None) is None else str(model.device)
+    precision = getattr(model, "precision", None)
+    return _build(backend, config, own.head, weights, dtype, device, precision)
 
 
 def _check_options(config_changes: dict[str, Any]) -> None:
@@ -196,6 +204,20 @@ def check_config(config: Any) -> MobileBertConfig:
     return config
 
 
+def _build(
+    backend: Backend,
+    config: MobileBertConfig,
+    head: str,
+    weights: Mapping[str, Any],
+    dtype: str,
+    device: str | None,
+    precision: str | None,
+) -> Model:
+    """`Backend.build`, which knows of a precision only where the backend claims one."""
+    known = {} if precision is None else {"precision": precision}
+    return backend.build(config, head, weights, dtype=dtype, device=device, **known)
+
+
 def _own_model(model: Any) -> Model:
     if not isinstance(model, Model):
         wrapper = "; a wrapper's own model is usually its .module" * hasattr(model, "module")
@@ -206,7 +228,7 @@ def _own_model(model: Any) -> Model:
     return model
 
 
-def _infer_head(checkpoint: Checkpoint) -> str:
+def infer_head(checkpoint: Checkpoint) -> str:
     """The head whose tensors are exactly those of a checkpoint that does not name one."""
     names = set(checkpoint.weights)
     fitting = [

@@ -9,11 +9,12 @@ from typing import Any, ClassVar, Self, TypeVar
 import numpy as np
 
 from mobilebert_core import loading, registry, schema
-from mobilebert_core.backend import check_dtype
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.heads import get_head
 from mobilebert_core.initialization import initial_weights
 from mobilebert_core.inputs import INPUT_NAMES
+from mobilebert_core.outputs import OutputT
+from mobilebert_core.precision import choose_dtype, round_output
 
 CallT = TypeVar("CallT", bound=Callable[..., Any])
 
@@ -89,20 +90,22 @@ class Pretrained:
     Attributes:
         head: name of the head, set by each class.
         backend_name: name of the backend, set by each backend's base class.
+        precision: `reproducible` or None, as the model was made.
     """
 
     config: MobileBertConfig
     head: ClassVar[str]
     backend_name: ClassVar[str]
+    precision: str | None = None
 
     @classmethod
-    def checked_dtype(cls, dtype: Any) -> str:
-        """The name of the dtype.
+    def checked_dtype(cls, dtype: Any, precision: str | None = None) -> str:
+        """The name of the dtype; None is float32, or what the precision needs.
 
         Raises:
-            ConfigError: the backend does not compute in it.
+            ConfigError: the backend does not compute in it, or does not offer the precision.
         """
-        return check_dtype(registry.get(cls.backend_name), dtype)
+        return choose_dtype(registry.get(cls.backend_name), dtype, precision)
 
     @classmethod
     def checked_weights(
@@ -125,6 +128,15 @@ class Pretrained:
         shape = getattr(given, "shape", lambda name: np.shape(given[name]))  # lazy ones know it
         schema.validate(specs, {name: shape(name) for name in given}, "the given weights")
         return given
+
+    @staticmethod
+    def to_float32(array: Any) -> Any:
+        """A native float64 array in float32, with 0 for what is below `SMALLEST_FLOAT32`."""
+        raise NotImplementedError
+
+    def rounded(self, output: OutputT) -> OutputT:
+        """What a call gives: the output, of a reproducible model in float32."""
+        return output if self.precision is None else round_output(output, self.to_float32)
 
     @classmethod
     def from_pretrained(cls, source: str | Path, **options: Any) -> Self:

@@ -18,6 +18,7 @@ from mobilebert_core.inputs import (
     split_labels,
 )
 from mobilebert_core.outputs import Output, map_arrays
+from mobilebert_core.precision import REPRODUCIBLE
 from mobilebert_jax.calls import loss_and_gradients, snapshot_of
 from mobilebert_jax.heads import MODELS
 from mobilebert_jax.params import owned_parameters, to_array, to_canonical
@@ -49,17 +50,19 @@ def _features(backend: "JaxBackend") -> frozenset[Feature]:
         Feature.INPUTS_EMBEDS,
         Feature.PREDICTION_POSITIONS,
     }
-    return frozenset(always | {Feature.FLOAT64} if jax.config.jax_enable_x64 else always)
+    wide = {Feature.FLOAT64, Feature.REPRODUCIBLE}
+    return frozenset(always | wide if jax.config.jax_enable_x64 else always)
 
 
 class JaxBackend:
     """Training and inference on every device of JAX in float32, bfloat16 and, if set, float64."""
 
     name = "jax"
-    dtype_hints: Mapping[str, str] = {
-        "float64": 'JAX computes in float64 only after jax.config.update("jax_enable_x64", True), '
-        "or with JAX_ENABLE_X64=1"
-    }
+    dtype_hints: Mapping[str, str] = dict.fromkeys(
+        ("float64", REPRODUCIBLE),
+        'JAX computes in float64 only after jax.config.update("jax_enable_x64", True), '
+        "or with JAX_ENABLE_X64=1",
+    )
 
     features = property(_features)
 
@@ -69,11 +72,14 @@ class JaxBackend:
         head: str,
         weights: Mapping[str, Array],
         *,
-        dtype: str = "float32",
+        dtype: str | None = None,
         device: str | None = None,
+        precision: str | None = None,
     ) -> FlaxMobileBertPreTrainedModel:
         """A module in evaluation mode; see `mobilebert_core.backend.Backend`."""
-        model = MODELS[head](config, weights=weights, dtype=dtype, device=device)
+        model = MODELS[head](
+            config, weights=weights, dtype=dtype, device=device, precision=precision
+        )
         model.eval()
         return model
 

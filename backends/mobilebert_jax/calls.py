@@ -123,7 +123,7 @@ def compute(
 ) -> Any:
     """The output of the model that leaves and structure make."""
     model = jax.tree.unflatten(structure.treedef, leaves)
-    return model.compute(batch, labels, collect, key)
+    return model.rounded(model.compute(batch, labels, collect, key))
 
 
 @partial(jax.jit, static_argnames=("structure", "names"))

@@ -25,6 +25,7 @@ from mobilebert_core.inputs import (
     collected,
     read_call,
 )
+from mobilebert_core.precision import SMALLEST_FLOAT32
 from mobilebert_core.pretrained import GradientCheckpointing, Pretrained, with_call_signature
 from mobilebert_jax.calls import compute, snapshot_of
 from mobilebert_jax.params import load_canonical, owned_parameters
@@ -38,8 +39,9 @@ class FlaxMobileBertPreTrainedModel(Pretrained, GradientCheckpointing, nnx.Modul
         config: the configuration.
         weights: canonical weights, copied; None makes fresh ones.
         seed: of fresh weights, and of dropout where no `rngs` are given.
-        dtype: `float32`, `bfloat16`, or `float64` if JAX is set to compute in it.
+        dtype: `float32`, `bfloat16`, or `float64` if JAX is set to compute in it; None is float32.
         device: where the parameters live, e.g. `gpu` or `cpu:1`; None is JAX's default device.
+        precision: `reproducible` computes in float64 and rounds outputs to float32, once.
         rngs: gives the random stream of dropout; a stream of its own is split off.
     """
 
@@ -56,14 +58,15 @@ class FlaxMobileBertPreTrainedModel(Pretrained, GradientCheckpointing, nnx.Modul
         *,
         weights: Mapping[str, np.ndarray[Any, Any]] | None = None,
         seed: int = 0,
-        dtype: str = "float32",
+        dtype: str | None = None,
         device: str | jax.Device | None = None,
+        precision: str | None = None,
         rngs: nnx.Rngs | None = None,
     ) -> None:
-        native = jnp.dtype(self.checked_dtype(dtype))
+        native = jnp.dtype(self.checked_dtype(dtype, precision))
         target = find_device(device)
         weights = self.checked_weights(config, weights, seed)
-        self.config = config
+        self.config, self.precision = config, precision
         self.mesh: Mesh | None = None
         self.make_modules(config, weights)  # no values yet: they come from the weights, one by one
         load_canonical(self, self.head, weights, dtype=native, device=target)
@@ -114,6 +117,12 @@ class FlaxMobileBertPreTrainedModel(Pretrained, GradientCheckpointing, nnx.Modul
             value = parameter.get_value()
             target = placement(annotation(name), value.shape, self.mesh)
             parameter.set_value(jax.device_put(value, target))
+
+    @staticmethod
+    def to_float32(array: Array) -> Array:
+        """See `mobilebert_core.precision.round_output`."""
+        small = (jnp.abs(array) < SMALLEST_FLOAT32) & (array != 0)  # zeros keep their gradient
+        return jnp.where(small, 0, array).astype(jnp.float32)
 
     def __call__(
         self,

@@ -8,7 +8,7 @@ import numpy as np
 from mobilebert_core.backend import Feature
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.errors import BackendError, ConfigError
-from mobilebert_core.inputs import check_collect, prepare, split_labels
+from mobilebert_core.inputs import call_model, check_collect, split_labels
 from mobilebert_core.outputs import Output
 from mobilebert_numpy.heads import MODELS
 from mobilebert_numpy.params import to_canonical
@@ -30,6 +30,7 @@ class NumpyBackend:
             Feature.ATTENTIONS,
             Feature.INPUTS_EMBEDS,
             Feature.PREDICTION_POSITIONS,
+            Feature.REPRODUCIBLE,
         }
     )
 
@@ -39,13 +40,14 @@ class NumpyBackend:
         head: str,
         weights: Mapping[str, Array],
         *,
-        dtype: str = "float32",
+        dtype: str | None = None,
         device: str | None = None,
+        precision: str | None = None,
     ) -> NumpyMobileBertPreTrainedModel:
         """A model that owns a copy of the weights; see `mobilebert_core.backend.Backend`."""
         if device not in (None, "cpu"):
             raise ConfigError(f"device is {device!r}; the numpy backend runs on 'cpu' only")
-        return MODELS[head](config, weights=weights, dtype=dtype)
+        return MODELS[head](config, weights=weights, dtype=dtype, precision=precision)
 
     def weights(self, model: NumpyMobileBertPreTrainedModel) -> dict[str, Array]:
         """The canonical weights."""
@@ -60,10 +62,8 @@ class NumpyBackend:
         collect: Iterable[str] = (),
     ) -> Output[Array]:
         """One call: NumPy in, NumPy out."""
-        names = check_collect(collect)
-        given = split_labels(model.head, labels)
-        checked, targets = prepare(model.config, model.head, batch, given)
-        output: Output[Array] = model.compute(checked, targets, names)
+        names, given = check_collect(collect), split_labels(model.head, labels)
+        output: Output[Array] = call_model(model, batch, given, names)
         return output
 
     def loss_and_gradients(

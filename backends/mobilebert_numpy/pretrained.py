@@ -10,6 +10,7 @@ import numpy as np
 
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.inputs import LABEL_NAMES, Batch, collected, prepare
+from mobilebert_core.precision import SMALLEST_FLOAT32
 from mobilebert_core.pretrained import Pretrained, with_call_signature
 from mobilebert_numpy.params import Weights, from_canonical
 
@@ -23,7 +24,8 @@ class NumpyMobileBertPreTrainedModel(Pretrained):
         config: the configuration.
         weights: canonical weights, copied; None makes fresh ones.
         seed: of fresh weights.
-        dtype: `float32` or `float64`.
+        dtype: `float32` or `float64`; None is float32.
+        precision: `reproducible` computes in float64 and rounds outputs to float32, once.
     """
 
     backend_name = "numpy"
@@ -38,11 +40,12 @@ class NumpyMobileBertPreTrainedModel(Pretrained):
         *,
         weights: Mapping[str, Array] | None = None,
         seed: int = 0,
-        dtype: str = "float32",
+        dtype: str | None = None,
+        precision: str | None = None,
     ) -> None:
-        name = self.checked_dtype(dtype)
+        name = self.checked_dtype(dtype, precision)
         weights = self.checked_weights(config, weights, seed)
-        self.config = config
+        self.config, self.precision = config, precision
         self.parameters = from_canonical(weights, name)
         self.make_modules(config, Weights(self.parameters))
 
@@ -58,6 +61,13 @@ class NumpyMobileBertPreTrainedModel(Pretrained):
     def compute(self, batch: Batch, labels: dict[str, Array], collect: tuple[str, ...]) -> Any:
         """The head's output dataclass."""
         raise NotImplementedError
+
+    @staticmethod
+    def to_float32(array: Array) -> Array:
+        """See `mobilebert_core.precision.round_output`."""
+        small = (np.abs(array) < SMALLEST_FLOAT32) & (array != 0)
+        rounded: Array = np.where(small, 0.0, array).astype(np.float32)[()]  # [()]: still a scalar
+        return rounded
 
     def __call__(
         self,
@@ -98,5 +108,5 @@ class NumpyMobileBertPreTrainedModel(Pretrained):
         labels = {name: options.pop(name) for name in LABEL_NAMES if name in options}
         batch, targets = prepare(self.config, self.head, inputs | options, labels)
         collect = collected(output_hidden_states, output_attentions)
-        output = self.compute(batch, targets, collect)
+        output = self.rounded(self.compute(batch, targets, collect))
         return output.to_tuple() if return_dict is False else output

@@ -49,6 +49,7 @@ class TFBackend:
             Feature.ATTENTIONS,
             Feature.INPUTS_EMBEDS,
             Feature.PREDICTION_POSITIONS,
+            Feature.REPRODUCIBLE,
         }
     )
 
@@ -61,11 +62,14 @@ class TFBackend:
         head: str,
         weights: Mapping[str, Array],
         *,
-        dtype: str = "float32",
+        dtype: str | None = None,
         device: str | None = None,
+        precision: str | None = None,
     ) -> TFMobileBertPreTrainedModel:
         """A Keras model; see `mobilebert_core.backend.Backend`."""
-        return MODELS[head](config, weights=weights, dtype=dtype, device=device)
+        return MODELS[head](
+            config, weights=weights, dtype=dtype, device=device, precision=precision
+        )
 
     def weights(self, model: TFMobileBertPreTrainedModel) -> dict[str, Array]:
         """The canonical weights; a tied pair once, under its owner's name."""

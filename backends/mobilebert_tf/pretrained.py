@@ -23,6 +23,7 @@ from mobilebert_core.inputs import (
     collected,
     read_call,
 )
+from mobilebert_core.precision import SMALLEST_FLOAT32
 from mobilebert_core.pretrained import GradientCheckpointing, Pretrained, with_call_signature
 from mobilebert_tf.compiled import CompiledCall
 from mobilebert_tf.layers import Embedding, Module
@@ -41,8 +42,9 @@ class TFMobileBertPreTrainedModel(
         weights: canonical weights, copied; None makes fresh ones.
         seed: of fresh weights.
         dtype: `float32`, `float64` or `bfloat16`, or a Keras dtype policy. A mixed policy that was
-            set for all of Keras holds where it keeps variables of this dtype.
+            set for all of Keras holds where it keeps variables of this dtype. None is `float32`.
         device: where the variables live and calls run, e.g. `CPU:0`; None leaves it to TensorFlow.
+        precision: `reproducible` computes in float64 and rounds outputs to float32, once.
         name: of the Keras model.
     """
 
@@ -59,15 +61,16 @@ class TFMobileBertPreTrainedModel(
         *,
         weights: Mapping[str, np.ndarray[Any, Any]] | None = None,
         seed: int = 0,
-        dtype: Any = "float32",
+        dtype: Any = None,
         device: str | None = None,
+        precision: str | None = None,
         name: str | None = None,
     ) -> None:
-        policy = self.checked_policy(dtype)
+        policy = self.checked_policy(dtype, precision)
         weights = self.checked_weights(config, weights, seed)
         # Inputs are converted in `call`: labels must not be rounded to a lower dtype.
         keras.Model.__init__(self, name=name, dtype=policy, autocast=False)
-        self.config = config
+        self.config, self.precision = config, precision
         self.device = find_device(device)
         self.run_eagerly = False
         self._compiled_call = CompiledCall(self.compute_named)
@@ -77,8 +80,8 @@ class TFMobileBertPreTrainedModel(
             load_canonical(self, self.head, weights)
 
     @classmethod
-    def checked_policy(cls, dtype: Any) -> keras.DTypePolicy:
-        """The Keras policy of a dtype.
+    def checked_policy(cls, dtype: Any, precision: str | None) -> keras.DTypePolicy:
+        """The Keras policy of a dtype and a precision.
 
         Raises:
             ConfigError: the backend does not compute in it.
@@ -89,10 +92,10 @@ class TFMobileBertPreTrainedModel(
             policy = keras.DTypePolicy(dtype)
         else:
             policy = keras.config.dtype_policy()
-            name = cls.checked_dtype(dtype)
+            name = cls.checked_dtype(dtype, precision)
             if policy.variable_dtype != name:
                 policy = keras.DTypePolicy(name)
-        cls.checked_dtype(policy.compute_dtype)
+        cls.checked_dtype(policy.compute_dtype, precision)
         return policy
 
     def make_modules(self, config: MobileBertConfig, dtype: Any, *, pooled: bool) -> None:
@@ -128,6 +131,12 @@ class TFMobileBertPreTrainedModel(
         """Set the encoder's switch, which compiled calls would not see."""
         super().switch_gradient_checkpointing(on)
         self._compiled_call.clear()
+
+    @staticmethod
+    def to_float32(tensor: tf.Tensor) -> tf.Tensor:
+        """See `mobilebert_core.precision.round_output`."""
+        small = (tf.abs(tensor) < SMALLEST_FLOAT32) & (tensor != 0)  # zeros keep their gradient
+        return tf.cast(tf.where(small, tf.zeros_like(tensor), tensor), tf.float32)
 
     @tf.autograph.experimental.do_not_convert
     def __call__(
@@ -217,7 +226,7 @@ class TFMobileBertPreTrainedModel(
         """The computation on inputs and labels by name; layers learn `training` from Keras."""
         del training
         batch, labels = self.prepare(inputs)
-        return self.compute(batch, labels, collect)
+        return self.rounded(self.compute(batch, labels, collect))
 
     def on_device(self) -> AbstractContextManager[Any]:
         """A context on the model's device; TensorFlow chooses where none was named."""

@@ -23,6 +23,7 @@ class KerasSaving:
             "add_pooling_layer": self.has_pooling_layer,
             "gradient_checkpointing": self.gradient_checkpointing,
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+            "precision": self.precision,
             "name": self.name,
         }
 
@@ -33,7 +34,8 @@ class KerasSaving:
         pooled = config["add_pooling_layer"]
         weights = initial_weights(own, cls.head, seed=0, add_pooling_layer=pooled)
         policy = keras.dtype_policies.deserialize(config["dtype"])
-        model = cls(own, weights=weights, dtype=policy, name=config["name"])
+        known = {"precision": config["precision"]} if config.get("precision") else {}
+        model = cls(own, weights=weights, dtype=policy, name=config["name"], **known)
         if config["gradient_checkpointing"]:
             model.gradient_checkpointing_enable()
         return model

@@ -57,6 +57,7 @@ class TorchBackend:
             Feature.ATTENTIONS,
             Feature.INPUTS_EMBEDS,
             Feature.PREDICTION_POSITIONS,
+            Feature.REPRODUCIBLE,
         }
     )
 
@@ -66,8 +67,9 @@ class TorchBackend:
         head: str,
         weights: Mapping[str, Array],
         *,
-        dtype: str = "float32",
+        dtype: str | None = None,
         device: str | None = None,
+        precision: str | None = None,
     ) -> MobileBertPreTrainedModel:
         """A module in evaluation mode; see `mobilebert_core.backend.Backend`."""
         try:
@@ -77,7 +79,10 @@ class TorchBackend:
             raise ConfigError(
                 f"device is {device!r}, which torch does not offer: {error}"
             ) from error
-        return MODELS[head](config, weights=weights, dtype=dtype, device=target).eval()
+        model = MODELS[head](
+            config, weights=weights, dtype=dtype, device=target, precision=precision
+        )
+        return model.eval()
 
     def weights(self, model: MobileBertPreTrainedModel) -> dict[str, Array]:
         """The canonical weights; a tied pair once, under its owner's name."""

@@ -22,6 +22,7 @@ from mobilebert_core.inputs import (
     collected,
     read_call,
 )
+from mobilebert_core.precision import SMALLEST_FLOAT32
 from mobilebert_core.pretrained import GradientCheckpointing, Pretrained, with_call_signature
 from mobilebert_torch.encoder import values_are_known
 from mobilebert_torch.params import load_canonical, to_tensor
@@ -34,8 +35,9 @@ class MobileBertPreTrainedModel(Pretrained, GradientCheckpointing, nn.Module):
         config: the configuration.
         weights: canonical weights, copied; None makes fresh ones.
         seed: of fresh weights.
-        dtype: `float32`, `float64` or `bfloat16`.
+        dtype: `float32`, `float64` or `bfloat16`; None is float32.
         device: where the parameters live; None is torch's default device.
+        precision: `reproducible` computes in float64 and rounds outputs to float32, once.
     """
 
     backend_name = "torch"
@@ -50,13 +52,14 @@ class MobileBertPreTrainedModel(Pretrained, GradientCheckpointing, nn.Module):
         *,
         weights: Mapping[str, np.ndarray[Any, Any]] | None = None,
         seed: int = 0,
-        dtype: str = "float32",
+        dtype: str | None = None,
         device: str | torch.device | None = None,
+        precision: str | None = None,
     ) -> None:
         nn.Module.__init__(self)
-        native = getattr(torch, self.checked_dtype(dtype))
+        native = getattr(torch, self.checked_dtype(dtype, precision))
         weights = self.checked_weights(config, weights, seed)
-        self.config = config
+        self.config, self.precision = config, precision
         target = torch.get_default_device() if device is None else torch.device(device)
         with torch.device("meta"):  # no values yet: they come from the weights, one by one
             self.make_modules(config, weights)
@@ -90,6 +93,12 @@ class MobileBertPreTrainedModel(Pretrained, GradientCheckpointing, nn.Module):
         """The word embeddings."""
         backbone = getattr(self, "mobilebert", self)
         return backbone.embeddings.word_embeddings
+
+    @staticmethod
+    def to_float32(tensor: Tensor) -> Tensor:
+        """See `mobilebert_core.precision.round_output`."""
+        small = (tensor.abs() < SMALLEST_FLOAT32) & (tensor != 0)  # zeros keep their gradient
+        return tensor.masked_fill(small, 0).float()
 
     def forward(
         self,
@@ -133,7 +142,7 @@ class MobileBertPreTrainedModel(Pretrained, GradientCheckpointing, nn.Module):
         }
         batch, labels = self.prepare(inputs | options)
         collect = collected(output_hidden_states, output_attentions)
-        output = self.compute(batch, labels, collect)
+        output = self.rounded(self.compute(batch, labels, collect))
         return output.to_tuple() if return_dict is False else output
 
     def prepare(self, given: Mapping[str, Any]) -> tuple[Batch, dict[str, Tensor]]:

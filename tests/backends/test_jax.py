@@ -677,7 +677,7 @@ def test_half_model_is_refused_when_called(make: Any) -> None:
         model([1, 2])
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float23", np.float16, None])
+@pytest.mark.parametrize("dtype", ["float16", "float23", np.float16])
 def test_constructor_refuses_what_the_backend_does_not_compute_in(dtype: Any) -> None:
     import mobilebert
 
@@ -700,6 +700,81 @@ print(jax.config.jax_enable_x64)
     assert "does not compute in float64" in message
     assert 'jax.config.update("jax_enable_x64", True)' in message
     assert flag == "False"
+
+
+def test_reproducible_is_refused_until_jax_is_told_to_compute_in_float64() -> None:
+    code = """
+import mobilebert
+try:
+    mobilebert.FlaxMobileBertModel(mobilebert.Config(), precision="reproducible")
+except mobilebert.ConfigError as error:
+    print(error)
+"""
+
+    message = in_new_process(code, x64=False)
+
+    assert "does not offer precision='reproducible'" in message
+    assert 'jax.config.update("jax_enable_x64", True)' in message
+
+
+@pytest.fixture
+def reproducible(jax_backend: Any) -> Any:
+    """A masked-lm model that computes in float64 and gives float32."""
+    config = small_config(**SMALLEST)
+    weights = random_weights(config, "masked-lm")
+    return jax_backend.build(config, "masked-lm", weights, precision="reproducible")
+
+
+@pytest.mark.parametrize("copied", [lambda each: nnx.merge(*nnx.split(each)), nnx.clone])
+def test_model_of_the_same_parts_is_reproducible(copied: Any, reproducible: Any) -> None:
+    batch = random_batch(reproducible.config, "masked-lm")
+    expected = reproducible(**batch).logits
+
+    again = copied(reproducible)
+
+    found = again(**batch).logits
+    assert (again.precision, found.dtype) == ("reproducible", jnp.float32)
+    assert np.asarray(found).tobytes() == np.asarray(expected).tobytes()
+
+
+def test_training_model_runs_reproducibly(reproducible: Any, jax_backend: Any) -> None:
+    batch = random_batch(reproducible.config, "masked-lm")
+    expected = jax_backend.run(reproducible, batch).logits
+
+    reproducible.train()
+    found = jax_backend.run(reproducible, batch).logits
+
+    assert (found.dtype, found.tobytes()) == (np.float32, expected.tobytes())
+
+
+def test_exported_function_is_reproducible(reproducible: Any) -> None:
+    batch = arrays_of(random_batch(reproducible.config, "masked-lm"))
+    expected = reproducible(**batch).logits
+
+    exported = jax.export.export(jax.jit(lambda batch: reproducible(**batch).logits))(batch)
+
+    again = jax.export.deserialize(exported.serialize())
+    assert np.asarray(again.call(batch)).tobytes() == np.asarray(expected).tobytes()
+
+
+def test_reproducible_model_is_refused_when_its_parameters_were_cast(reproducible: Any) -> None:
+    state = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), nnx.state(reproducible, nnx.Param))
+    nnx.update(reproducible, state)
+
+    with pytest.raises(ConfigError, match=r"float64.*computes in float32"):
+        reproducible([1, 2])
+
+
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype float64:UserWarning")  # JAX's own
+def test_reproducible_model_is_refused_when_float64_was_switched_off(reproducible: Any) -> None:
+    with jax.enable_x64(False), pytest.raises(ConfigError, match=r"computes in float32"):
+        reproducible([1, 2])
+
+
+def test_zero_has_a_gradient_when_it_is_rounded(reproducible: Any) -> None:
+    total = jax.grad(lambda values: reproducible.to_float32(values).sum())
+
+    assert total(jnp.zeros(3, jnp.float64)).tolist() == [1, 1, 1]
 
 
 def test_ids_of_64_bits_run_when_jax_computes_in_32() -> None:

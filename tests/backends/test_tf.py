@@ -825,6 +825,90 @@ def test_model_is_a_part_of_a_functional_model(make: Any, tmp_path: Any) -> None
     assert tensor_error(loaded(inputs), model(inputs)) == 0
 
 
+@pytest.fixture
+def reproducible(tf_backend: Any) -> Any:
+    """A masked-lm model that computes in float64 and gives float32."""
+    config = small_config()
+    weights = random_weights(config, "masked-lm")
+    return tf_backend.build(config, "masked-lm", weights, precision="reproducible")
+
+
+def test_saved_model_of_keras_is_reproducible(reproducible: Any, tmp_path: Any) -> None:
+    reproducible.save(tmp_path / "model.keras")
+
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+
+    found, expected = (each(**batch_of(reproducible)).logits for each in (loaded, reproducible))
+    assert (loaded.precision, found.dtype) == ("reproducible", tf.float32)
+    assert found.numpy().tobytes() == expected.numpy().tobytes()
+
+
+def test_clone_of_keras_is_reproducible(reproducible: Any) -> None:
+    clone = keras.models.clone_model(reproducible)
+
+    assert (clone.precision, clone.dtype) == ("reproducible", "float64")
+
+
+def test_configuration_of_keras_from_before_there_was_a_precision_is_read(make: Any) -> None:
+    model = make("masked-lm")
+    config = model.get_config()
+    del config["precision"]
+
+    assert type(model).from_config(config).precision is None
+
+
+def test_exported_model_is_reproducible(reproducible: Any, tmp_path: Any) -> None:
+    reproducible.export(tmp_path / "served", verbose=False)
+
+    served = tf.saved_model.load(tmp_path / "served").signatures["serving_default"]
+    batch = batch_of(reproducible)
+    found, expected = served(**tensors_of(batch))["logits"], reproducible(**batch).logits
+    assert found.dtype == tf.float32
+    assert found.numpy().tobytes() == expected.numpy().tobytes()
+
+
+def test_predictions_of_keras_are_reproducible(reproducible: Any) -> None:
+    batch = batch_of(reproducible)
+
+    predicted = reproducible.predict(batch, verbose=0).logits
+
+    assert (predicted.dtype, predicted.shape) == (np.float32, (3, 11, 61))
+
+
+def test_fit_trains_a_reproducible_model(reproducible: Any) -> None:
+    reproducible.compile(optimizer=keras.optimizers.Adam(0.01))
+    data = batch_of(reproducible) | labels_of(reproducible)
+
+    losses = reproducible.fit(data, epochs=3, verbose=0).history["loss"]
+
+    assert losses[2] < losses[0]
+
+
+def test_symbolic_call_of_a_reproducible_model_is_float32(reproducible: Any) -> None:
+    logits = reproducible(keras.Input((None,), dtype="int64")).logits
+
+    assert logits.dtype == "float32"
+
+
+def test_mixed_policy_is_refused_when_reproducible() -> None:
+    import mobilebert
+
+    with pytest.raises(ConfigError, match=r"bfloat16.*leave dtype out"):
+        mobilebert.TFMobileBertModel(
+            small_config(), dtype="mixed_bfloat16", precision="reproducible"
+        )
+
+
+def test_zero_has_a_gradient_when_it_is_rounded(reproducible: Any) -> None:
+    values = tf.zeros(3, tf.float64)
+
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        total = tf.reduce_sum(reproducible.to_float32(values))
+
+    assert tape.gradient(total, values).numpy().tolist() == [1, 1, 1]
+
+
 # Policies
 
 
