@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 from typer.core import TyperGroup
 
-from mobilebert.commands import backends, demo, inspect
+from mobilebert.commands import backends, conformance, demo, inspect
 from mobilebert_core.errors import MobileBertError
 
 
@@ -55,13 +55,15 @@ def _mobilebert(
     """MobileBERT for NumPy, PyTorch, TensorFlow and JAX.
 
     Start with `mobilebert backends` for what is installed, `mobilebert demo` for all of it at work,
-    and `mobilebert inspect FOLDER` for a checkpoint of your own.
+    `mobilebert inspect FOLDER` for a checkpoint of your own, and `mobilebert conformance` for the
+    proof that all backends compute the same.
     """
 
 
 app.command("backends")(backends.command)
 app.command("inspect")(inspect.command)
 app.command("demo")(demo.command)
+app.command("conformance")(conformance.command)
 
 
 def main() -> None:

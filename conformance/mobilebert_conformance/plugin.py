@@ -156,7 +156,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Tell the runner which test runs, and count those that ended."""
     state = item.config.stash[_STATE]
-    state.write("test", {"name": item.name, "finished": state.finished})
+    state.write("test", {"finished": state.finished})
     result = yield
     state.finished += 1
     return result

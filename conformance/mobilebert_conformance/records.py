@@ -70,6 +70,8 @@ class Record:
             return self.fault
         if self.compared < 1:
             return "nothing was compared"
+        if self.error is not None and math.isnan(self.error):
+            return "the error is not a number"
         return f"error {self.error:.2e} is above its limit {self.limit:.2e}"
 
     def __str__(self) -> str:
@@ -124,6 +126,7 @@ class Run:
     Attributes:
         profile: `quick` or `full`.
         source: the user's checkpoint, or empty for the suite's own cases.
+        heads: those that were asked for; none for the checkpoint's own.
         started: UTC, ISO 8601.
         seconds: duration.
         platform: Python and machine, in words.
@@ -132,6 +135,7 @@ class Run:
 
     profile: str
     source: str
+    heads: tuple[str, ...]
     started: str
     seconds: float
     platform: str
@@ -184,7 +188,7 @@ def worst(records: Iterable[Record]) -> Record | None:
 
 
 def _badness(record: Record) -> float:
-    if not record.passed and (record.ratio is None or not record.ratio > 1):
+    if record.fault or record.compared < 1 or record.ratio != record.ratio:
         return math.inf
     return record.ratio or 0.0
 

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from mobilebert_conformance.records import Participant, Record, Run, Skip, read_lines
 from mobilebert_core import registry
+from mobilebert_core.heads import HEADS
 
 TOGETHER = "together"
 _POLL_SECONDS = 0.2
@@ -51,8 +52,8 @@ class Options:
 class Watcher(Protocol):
     """Sees a run as it goes on."""
 
-    def update(self, participant: Participant, case: str = "") -> None:
-        """A participant has changed; `case` is what it computes."""
+    def update(self, participant: Participant) -> None:
+        """A participant has changed."""
         ...
 
     def add(self, record: Record) -> None:
@@ -67,7 +68,6 @@ class Worker:
         self.participant = replace(participant, state="running")
         self.records: list[Record] = []
         self.skips: list[Skip] = []
-        self.case = ""
         self._path = folder / f"{participant.backend}.jsonl"
         self._log = folder / f"{participant.backend}.log"
         self._offset = 0
@@ -110,7 +110,6 @@ class Worker:
                 versions=value["versions"],
             )
         elif kind == "test":
-            self.case = value["name"]
             self.participant = replace(self.participant, finished=value["finished"])
         elif kind == "end":
             self._ended = True
@@ -184,6 +183,7 @@ def run(options: Options, watcher: Watcher | None = None) -> Run:
     return Run(
         profile="quick" if options.quick else "full",
         source=options.source or "",
+        heads=options.heads or (() if options.source else tuple(HEADS)),
         started=started,
         seconds=time.monotonic() - begun,
         platform=f"Python {platform.python_version()}, {platform.system()} {platform.machine()}",
@@ -268,7 +268,7 @@ def _finished_workers(
                 for record in worker.poll():
                     if watcher is not None:
                         watcher.add(record)
-                _tell(watcher, worker.participant, worker.case)
+                _tell(watcher, worker.participant)
                 if worker.participant.state != "running":
                     running.remove(worker)
                     yield worker
@@ -277,9 +277,9 @@ def _finished_workers(
             worker.stop()
 
 
-def _tell(watcher: Watcher | None, participant: Participant, case: str = "") -> None:
+def _tell(watcher: Watcher | None, participant: Participant) -> None:
     if watcher is not None:
-        watcher.update(participant, case)
+        watcher.update(participant)
 
 
 def _position(participant: Participant, order: list[Participant]) -> int:
