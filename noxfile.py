@@ -18,6 +18,7 @@ QUIET = {
     "OMP_NUM_THREADS": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
 }  # one thread; TensorFlow's faults only
+BACKENDS = ("numpy", "torch", "tf", "jax")
 CONSTRAINTS = ROOT / "constraints.txt"
 
 
@@ -41,7 +42,7 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Style, types and all tests, then `core` and `wheel`: what CI runs. Arguments go to pytest."""
+    """What CI runs: all tests, then `core`, `wheel`, `conformance`. Arguments go to pytest."""
     install(session, "-e", ".[all]")
     install_groups(session, "test", "examples", "reference", "lint", "types")
     if not session.posargs:
@@ -49,6 +50,7 @@ def tests(session: nox.Session) -> None:
         check_types(session)
         session.notify("core")
         session.notify("wheel")
+        session.notify("conformance", ["--quick"])
     run_pytest(session)
 
 
@@ -58,6 +60,14 @@ def long_tests(session: nox.Session) -> None:
     install(session, "-e", ".[all]")
     install_groups(session, "test")
     run_pytest(session, "-m", "long")
+
+
+@nox.session
+def conformance(session: nox.Session) -> None:
+    """The four backends held to the specification; `-- --quick` for minutes instead of more."""
+    install(session, "-e", ".[all]")
+    required = [part for name in BACKENDS for part in ("--require", name)]
+    session.run("mobilebert", "conformance", *required, *session.posargs)
 
 
 @nox.session
@@ -118,7 +128,7 @@ def reference_tf(session: nox.Session) -> None:
 
 @nox.session
 def wheel(session: nox.Session) -> None:
-    """The built wheel, alone in a fresh environment outside the repository."""
+    """The built wheel in a fresh environment outside the repository, and a fifth backend on it."""
     install_groups(session, "wheel")
     dist = Path(session.create_tmp()).resolve() / "dist"
     session.run("python", "-m", "build", "--outdir", str(dist), str(ROOT), silent=True)
@@ -127,6 +137,12 @@ def wheel(session: nox.Session) -> None:
     install(session, str(built))
     session.chdir(session.create_tmp())  # outside the sources: nothing there may be imported
     session.run("python", str(ROOT / "tests" / "wheel_check.py"), str(built))
+    install(session, f"{built}[conformance]")
+    session.run("mobilebert", "conformance", "--quick", "--require", "numpy")
+    fifth = ROOT / "examples" / "onnxruntime_backend"
+    install(session, str(fifth))
+    session.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", str(fifth / "tests"))
+    session.run("mobilebert", "conformance", "--quick", "--backend", "onnxruntime")
 
 
 ABSENT = """

@@ -20,6 +20,7 @@ PACKAGES = {
     "mobilebert_torch": "torch",
     "mobilebert_tf": "tensorflow",
     "mobilebert_jax": "jax",
+    "mobilebert_conformance": "hypothesis",
 }
 
 

@@ -41,7 +41,7 @@ def test_every_backend_folder_has_its_entry_point(project: dict[str, Any]) -> No
     assert listed == expected
 
 
-@pytest.mark.parametrize("folder", ["backends", "tests"])
+@pytest.mark.parametrize("folder", ["backends", "conformance", "tests"])
 def test_container_folders_are_no_packages(folder: str) -> None:
     assert not (ROOT / folder / "__init__.py").exists()
 
@@ -88,10 +88,11 @@ FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "flax", "transformers", "on
     [
         *sorted((ROOT / "mobilebert_core").rglob("*.py")),
         *sorted((ROOT / "mobilebert").rglob("*.py")),
+        *sorted((ROOT / "conformance").rglob("*.py")),
     ],
     ids=lambda path: path.relative_to(ROOT).as_posix(),
 )
-def test_core_and_facade_name_no_framework(path: Path) -> None:
+def test_core_facade_and_conformance_name_no_framework(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     names = {
         alias.name
@@ -112,9 +113,10 @@ def test_backend_descriptions_import_core_only(path: Path) -> None:
 
 
 def test_files_are_small() -> None:
+    folders = ("mobilebert", "mobilebert_core", "backends", "conformance", "tests", "benchmarks")
     large = [
         (path.relative_to(ROOT).as_posix(), path.stat().st_size)
-        for folder in ("mobilebert", "mobilebert_core", "backends", "tests", "benchmarks")
+        for folder in folders
         for path in (ROOT / folder).rglob("*")
         if path.is_file() and path.stat().st_size > 6_000_000
     ]

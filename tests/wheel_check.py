@@ -15,6 +15,7 @@ EXPECTED = {
     "mobilebert_torch",
     "mobilebert_tf",
     "mobilebert_jax",
+    "mobilebert_conformance",
 }
 
 

@@ -30,7 +30,7 @@ from mobilebert_conformance.weights import random_inputs
 from mobilebert_core.backend import Feature
 from mobilebert_core.heads import HEADS
 
-_QUICK_FULL_HEAD = "question-answering"  # the head that costs least on 24 layers
+_CHEAPEST = "question-answering"  # of the heads, on 24 layers
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,10 @@ class Plan:
     def quick(self) -> bool:
         """Whether every head, variant and input is taken once instead of in all combinations."""
         return self.profile == "quick"
+
+    def prefer(self, *heads: str) -> tuple[str, ...]:
+        """Those of some heads that are looked at; if none is, the first that is."""
+        return tuple(head for head in heads if head in self.heads) or self.heads[:1]
 
     def select(self, cases: Iterable[Case]) -> list[Case]:
         """The cases whose head is looked at."""
@@ -124,8 +128,8 @@ def variant_cases(plan: Plan) -> list[Case]:
 
 def full_cases(plan: Plan) -> list[Case]:
     """The default 24 layers: every head, or one."""
-    heads = (_QUICK_FULL_HEAD,) if plan.quick else tuple(HEADS)
-    return plan.select([_full(head) for head in heads])
+    heads = plan.prefer(_CHEAPEST) if plan.quick else plan.heads
+    return [_full(head) for head in heads]
 
 
 def semantic_cases(plan: Plan) -> list[Case]:
@@ -168,8 +172,8 @@ def _gradient_cases(plan: Plan) -> list[Case]:
 
 
 def _training_cases(plan: Plan) -> list[Case]:
-    heads = ("masked-lm",) if plan.quick else tuple(name for name in HEADS if HEADS[name].labels)
-    return plan.select([_tiny(head, "default") for head in heads])
+    heads = plan.prefer("masked-lm") if plan.quick else plan.heads
+    return [_tiny(head, "default") for head in heads if HEADS[head].labels]
 
 
 @cache
@@ -187,18 +191,18 @@ def _tiny(head: str, variant: str) -> Case:
 
 
 def _sensitivity_cases(plan: Plan) -> list[Case]:
+    heads = plan.prefer("pretraining") if plan.quick else plan.heads
+    cases = [_tiny(head, "default") for head in heads]
     if plan.quick:
-        return plan.select([_tiny("pretraining", "default")])
-    heads = [_tiny(head, "default") for head in HEADS]
-    return plan.select(heads + [_tiny("base", name) for name in ALL_VARIANTS if name != "default"])
+        return cases
+    return cases + plan.select([_tiny("base", name) for name in ALL_VARIANTS if name != "default"])
 
 
 def _invariant_cases(plan: Plan) -> list[Case]:
     if plan.quick:
-        return plan.select(
-            [_variants(head)[0] for head in ("base", "masked-lm", "multiple-choice")]
-        )
-    return spread_cases(plan) + plan.select([_full(_QUICK_FULL_HEAD)])
+        heads = plan.prefer("base", "masked-lm", "multiple-choice")
+        return [_variants(head)[0] for head in heads]
+    return spread_cases(plan) + [_full(head) for head in plan.prefer(_CHEAPEST)]
 
 
 def _claim_cases(plan: Plan) -> list[Case]:

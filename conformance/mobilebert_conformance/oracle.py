@@ -93,7 +93,7 @@ class Encoder:
         return self.keep(ACTIVATIONS[self.config.hidden_act](x))
 
     def embeddings(self, inputs: Mapping[str, Any]) -> Array:
-        """F1 to F4: words, trigram, transformation, positions and token types."""
+        """F1, F2, F3 and F4: words, trigram, transformation, positions and token types."""
         name, config = "mobilebert.embeddings", self.config
         if inputs.get("inputs_embeds") is not None:
             words = self.keep(inputs["inputs_embeds"])  # (B, S, E)

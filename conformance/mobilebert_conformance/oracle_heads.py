@@ -151,7 +151,7 @@ def _next_sentence(oracle: Oracle, sequence: Array, inputs: Any, labels: Fields)
 def _sequence_classification(
     oracle: Oracle, sequence: Array, inputs: Any, labels: Fields
 ) -> Fields:
-    logits = oracle.encoder.dense("classifier", oracle.pooled(sequence))
+    logits = oracle.encoder.dense("classifier", oracle.pooled(sequence))  # F16
     if "labels" not in labels:
         return {"logits": logits}
     return {"loss": oracle.classification_loss(logits, labels["labels"]), "logits": logits}
@@ -165,11 +165,11 @@ def _multiple_choice(oracle: Oracle, sequence: Array, inputs: Any, labels: Field
 
 
 def _token_classification(oracle: Oracle, sequence: Array, inputs: Any, labels: Fields) -> Fields:
-    return _with_loss(oracle, oracle.encoder.dense("classifier", sequence), labels)
+    return _with_loss(oracle, oracle.encoder.dense("classifier", sequence), labels)  # F18
 
 
 def _question_answering(oracle: Oracle, sequence: Array, inputs: Any, labels: Fields) -> Fields:
-    logits = oracle.encoder.dense("qa_outputs", sequence)  # (B, S, 2)
+    logits = oracle.encoder.dense("qa_outputs", sequence)  # F19: (B, S, 2)
     start, end = logits[..., 0], logits[..., 1]
     fields = {"start_logits": start, "end_logits": end}
     if labels:

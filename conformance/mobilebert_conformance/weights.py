@@ -20,17 +20,29 @@ Array = np.ndarray[Any, np.dtype[Any]]
 WEIGHTS_SEED, INPUTS_SEED, LABELS_SEED = 1, 2, 3
 
 
-def scale_and_center(name: str, shape: tuple[int, ...]) -> tuple[float, float]:
+def scale_and_center(
+    config: MobileBertConfig, name: str, shape: tuple[int, ...]
+) -> tuple[float, float]:
     """Standard deviation and mean of a random tensor, by canonical name."""
     if len(shape) > 1:
-        sharpen = 10.0 if ".self.query." in name or ".self.key." in name else 1.0
-        return 0.6 * sharpen / math.sqrt(shape[-1]), 0.0
+        attends = ".self.query." in name or ".self.key." in name
+        return 0.6 * (_sharpness(config) if attends else 1.0) / math.sqrt(shape[-1]), 0.0
     return 0.2, 0.9 if name.endswith("LayerNorm.weight") else 0.0
 
 
-def random_tensor(name: str, shape: tuple[int, ...], seed: int = WEIGHTS_SEED) -> Array:
+def _sharpness(config: MobileBertConfig) -> float:
+    """How much larger kernels of query and key are: NoNorm leaves what a bottleneck gives small."""
+    if config.normalization_type == "layer_norm":
+        return 3.5
+    bottled = config.use_bottleneck_attention or config.key_query_shared_bottleneck
+    return 20.0 if config.use_bottleneck and bottled else 10.0
+
+
+def random_tensor(
+    config: MobileBertConfig, name: str, shape: tuple[int, ...], seed: int = WEIGHTS_SEED
+) -> Array:
     """One float64 tensor that is exactly representable in float32."""
-    deviation, mean = scale_and_center(name, shape)
+    deviation, mean = scale_and_center(config, name, shape)
     values = mean + deviation * generator.normal(seed, name, shape)
     return values.astype(np.float32).astype(np.float64)
 
@@ -40,7 +52,7 @@ def random_weights(
 ) -> dict[str, Array]:
     """Canonical float64 weights of a model."""
     specs = owned_tensors(config, head)
-    return {name: random_tensor(name, spec.shape, seed) for name, spec in specs.items()}
+    return {name: random_tensor(config, name, spec.shape, seed) for name, spec in specs.items()}
 
 
 def reordered_weights(

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 from metrics import absolute_error, channel_error, output_errors, token_error
+from mobilebert_conformance.cases import ALL_VARIANTS, small_config
+from mobilebert_conformance.weights import random_weights
 from mobilebert_core import registry
 from mobilebert_core.backend import Feature, Model
 from mobilebert_core.errors import CheckpointError, ConfigError, InputError
 from mobilebert_core.heads import HEADS
 from mobilebert_core.inputs import INPUT_NAMES, LABEL_NAMES
 from mobilebert_core.schema import owned_tensors
-from models import OWN_VARIANTS, VARIANTS, random_batch, random_labels, random_weights, small_config
+from models import random_batch, random_labels
 
 LIMIT = 1e-11
 COLLECT = ("hidden_states", "attentions")
@@ -27,10 +29,10 @@ def build(backend: Any, head: str = "base", dtype: str = "float64", **changes: A
     return backend.build(config, head, weights, dtype=dtype, device=None)
 
 
-@pytest.mark.parametrize("variant", VARIANTS | OWN_VARIANTS)
+@pytest.mark.parametrize("variant", ALL_VARIANTS)
 @pytest.mark.parametrize("head", HEADS)
 def test_outputs_agree_with_numpy(head: str, variant: str, backend: Any, uncompiled: Any) -> None:
-    changes = (VARIANTS | OWN_VARIANTS)[variant]
+    changes = ALL_VARIANTS[variant]
     numpy_backend = registry.get("numpy")
     model, reference = build(backend, head, **changes), build(numpy_backend, head, **changes)
     batch = random_batch(model.config, head)

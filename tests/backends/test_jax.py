@@ -25,11 +25,13 @@ from metrics import (
     tensor_error,
     token_error,
 )
+from mobilebert_conformance.cases import small_config
+from mobilebert_conformance.weights import random_weights
 from mobilebert_core import registry
 from mobilebert_core.errors import ConfigError, InputError
 from mobilebert_core.heads import HEADS
 from mobilebert_core.schema import owned_tensors
-from models import random_batch, random_weights, small_config
+from models import random_batch
 
 jax = pytest.importorskip("jax", reason="tests of the JAX backend")
 nnx = pytest.importorskip("flax.nnx", reason="tests of the JAX backend")
@@ -781,7 +783,9 @@ def test_ids_of_64_bits_run_when_jax_computes_in_32() -> None:
     code = """
 import numpy as np, jax
 from mobilebert_core import registry
-from models import random_batch, random_labels, random_weights, small_config
+from mobilebert_conformance.cases import small_config
+from mobilebert_conformance.weights import random_weights
+from models import random_batch, random_labels
 config, head = small_config(), "question-answering"
 backend = registry.get("jax")
 model = backend.build(config, head, random_weights(config, head), dtype="float32")
@@ -833,7 +837,8 @@ def test_model_says_where_it_is(make: Any) -> None:
 def test_device_is_chosen_by_its_name() -> None:
     code = """
 from mobilebert_core import registry
-from models import random_weights, small_config
+from mobilebert_conformance.cases import small_config
+from mobilebert_conformance.weights import random_weights
 backend, config = registry.get("jax"), small_config()
 model = backend.build(config, "base", random_weights(config, "base"), device="cpu:1")
 model.train()
@@ -869,7 +874,9 @@ import jax, numpy as np, optax
 from flax import nnx
 from metrics import gradient_errors, output_errors
 from mobilebert_core import registry
-from models import random_batch, random_labels, random_weights, small_config
+from mobilebert_conformance.cases import small_config
+from mobilebert_conformance.weights import random_weights
+from models import random_batch, random_labels
 
 config = small_config(vocab_size={vocabulary}, num_hidden_layers=1, num_feedforward_networks=2)
 head, backend = "pretraining", registry.get("jax")

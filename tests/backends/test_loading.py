@@ -11,6 +11,8 @@ from safetensors.numpy import save_file
 
 import mobilebert
 from metrics import output_errors
+from mobilebert_conformance.cases import small_config
+from mobilebert_conformance.weights import random_weights
 from mobilebert_core.backend import Feature
 from mobilebert_core.checkpoints import open_checkpoint, save_checkpoint
 from mobilebert_core.errors import (
@@ -22,7 +24,7 @@ from mobilebert_core.errors import (
 from mobilebert_core.heads import HEADS
 from mobilebert_core.initialization import initial_weights
 from mobilebert_core.schema import owned_tensors
-from models import random_batch, random_weights, small_config
+from models import random_batch
 
 
 def write(folder: Path, head: str, **changes: Any) -> dict[str, Any]:

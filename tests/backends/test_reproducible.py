@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 import mobilebert
+from mobilebert_conformance.cases import small_config
+from mobilebert_conformance.weights import random_weights
 from mobilebert_core import registry
 from mobilebert_core.backend import BackendInfo, Feature
 from mobilebert_core.checkpoints import open_checkpoint, save_checkpoint
@@ -20,7 +22,7 @@ from mobilebert_core.errors import ConfigError
 from mobilebert_core.heads import HEADS
 from mobilebert_core.outputs import Output
 from mobilebert_core.precision import SMALLEST_FLOAT32
-from models import random_batch, random_labels, random_weights, small_config
+from models import random_batch, random_labels
 
 pytestmark = [
     pytest.mark.needs(Feature.REPRODUCIBLE),

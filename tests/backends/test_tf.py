@@ -15,15 +15,12 @@ import numpy as np
 import pytest
 
 from metrics import channel_error, gradient_errors, output_errors, relative_error, tensor_error
+from mobilebert_conformance.cases import small_config
+from mobilebert_conformance.weights import random_weights
 from mobilebert_core import registry
 from mobilebert_core.errors import BackendError, ConfigError, InputError
 from mobilebert_core.heads import HEADS
-from models import (
-    random_batch,
-    random_labels,
-    random_weights,
-    small_config,
-)
+from models import random_batch, random_labels
 
 tf = pytest.importorskip("tensorflow", reason="tests of the TensorFlow backend")
 keras = pytest.importorskip("keras", reason="tests of the TensorFlow backend")

@@ -8,21 +8,15 @@ from typing import Any
 import pytest
 
 from metrics import gradient_errors, output_errors, relative_error
+from mobilebert_conformance.cases import ALL_VARIANTS, small_config
+from mobilebert_conformance.weights import random_weights, reordered_weights
 from mobilebert_core import registry
 from mobilebert_core.backend import Feature
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.heads import HEADS
 from mobilebert_core.initialization import initial_weights
 from mobilebert_core.loading import create
-from models import (
-    OWN_VARIANTS,
-    VARIANTS,
-    random_batch,
-    random_labels,
-    random_weights,
-    reordered_weights,
-    small_config,
-)
+from models import random_batch, random_labels
 
 BACKENDS = sorted(registry.usable_names())
 LIMIT = 1e-11
@@ -101,7 +95,7 @@ def gradient_cases() -> list[Any]:
             marks=() if "default" in variant or head == "pretraining" else pytest.mark.long,
         )
         for head in trained
-        for variant in VARIANTS | OWN_VARIANTS
+        for variant in ALL_VARIANTS
     ]
 
 
@@ -111,7 +105,7 @@ def test_gradients_agree(head: str, variant: str, backend: Any, uncompiled: Any)
     if backend.name == "torch":
         pytest.skip("the reference itself; test_torch.py compares it with transformers")
     pytest.importorskip("torch", reason="the reference of gradients")
-    config = small_config(**(VARIANTS | OWN_VARIANTS)[variant])
+    config = small_config(**ALL_VARIANTS[variant])
     weights = random_weights(config, head)
     batch = random_batch(config, head)
     labels = random_labels(config, head, batch)
@@ -183,20 +177,3 @@ def test_every_backend_can_come_first() -> None:
 
 def test_orders_differ() -> None:
     assert all(one != other for one, other in itertools.combinations(ORDERS, 2))
-
-
-def test_reordered_weights_are_the_same_function() -> None:
-    numpy = registry.get("numpy")
-    config = small_config()
-    weights = random_weights(config, "base")
-    changed = reordered_weights(config, weights, 0)
-    batch = random_batch(config, "base")
-
-    outputs = [
-        numpy.run(numpy.build(config, "base", each, dtype="float64", device=None), batch)
-        for each in (weights, changed)
-    ]
-
-    assert max(output_errors(*outputs).values()) <= LIMIT
-    moved = [name for name in weights if not (weights[name] == changed[name]).all()]
-    assert len(moved) == config.num_hidden_layers * (4 * 3 + 7)

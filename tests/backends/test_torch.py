@@ -15,11 +15,13 @@ from metrics import (
     tensor_error,
     token_error,
 )
+from mobilebert_conformance.cases import VARIANTS, small_config
+from mobilebert_conformance.weights import random_weights
 from mobilebert_core import registry
 from mobilebert_core.errors import ConfigError, InputError
 from mobilebert_core.heads import HEADS
 from mobilebert_core.schema import tensors
-from models import VARIANTS, random_batch, random_labels, random_weights, small_config
+from models import random_batch, random_labels
 
 torch = pytest.importorskip("torch", reason="tests of the PyTorch backend")
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mobilebert_conformance.cases import tiny_config
 from mobilebert_core import schema
 from mobilebert_core.checkpoints import open_checkpoint, save_checkpoint
 from mobilebert_core.errors import CheckpointError
-from models import tiny_config
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -85,7 +85,7 @@ def test_other_files_survive_where_the_file_system_has_no_links(save, monkeypatc
 
 
 def test_stale_weights_of_every_format_go(save):
-    folder = save(1, max_shard_size=2000)
+    folder = save(1, max_shard_size=1000)
     stale = ["pytorch_model.bin", "pytorch_model-00001-of-00002.bin", "model.ckpt-7.index"]
     for name in [*stale, "model.ckpt-7.data-00000-of-00001", "bert_config.json", "checkpoint"]:
         (folder / name).write_text("stale")
@@ -257,7 +257,7 @@ specs = schema.owned_tensors(config, "base")
 weights = {name: np.full(spec.shape, 2, np.float32) for name, spec in specs.items()}
 for name in ("mkdir", "open", "link", "fsync", "rename", "unlink", "rmdir"):
     setattr(os, name, killing(getattr(os, name)))
-save_checkpoint(folder, config, weights, "base", max_shard_size=2000)
+save_checkpoint(folder, config, weights, "base", max_shard_size=1000)
 """
 
 

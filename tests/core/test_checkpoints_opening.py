@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from mobilebert_conformance.cases import tiny_config
 from mobilebert_core import schema
 from mobilebert_core.checkpoints import open_checkpoint, save_checkpoint
 from mobilebert_core.errors import CheckpointError, ConfigError
-from models import tiny_config
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from mobilebert_conformance.cases import tiny_config
 from mobilebert_core import schema
 from mobilebert_core.checkpoints import open_checkpoint, save_checkpoint
 from mobilebert_core.checkpoints.safetensors_format import read_safetensors
 from mobilebert_core.errors import CheckpointError
-from models import tiny_config
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def weights(config):
 
 @pytest.fixture
 def sharded(tmp_path, config, weights):
-    return save_checkpoint(tmp_path / "model", config, weights, "base", max_shard_size=2000)
+    return save_checkpoint(tmp_path / "model", config, weights, "base", max_shard_size=1000)
 
 
 def entry(shape, offsets, dtype="F32"):

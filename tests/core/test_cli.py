@@ -12,11 +12,12 @@ import pytest
 from typer.testing import CliRunner
 
 from mobilebert.cli import app
+from mobilebert_conformance.cases import small_config
+from mobilebert_conformance.weights import random_weights
 from mobilebert_core import registry
 from mobilebert_core.backend import BackendInfo
 from mobilebert_core.checkpoints import save_checkpoint
 from mobilebert_core.inspection import collapse, inspect_checkpoint
-from models import random_weights, small_config
 
 COMMANDS = ("backends", "inspect", "demo")
 FRAMEWORKS = "{'torch', 'tensorflow', 'keras', 'jax', 'flax'}"

@@ -15,9 +15,9 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 import mobilebert
+from mobilebert_conformance.cases import small_config
 from mobilebert_core import hub
 from mobilebert_core.errors import CheckpointError, MissingDependencyError
-from models import small_config
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 OTHER_COMMIT = "89abcdef0123456789abcdef0123456789abcdef"

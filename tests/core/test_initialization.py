@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mobilebert_conformance.cases import small_config
 from mobilebert_core import initialization
 from mobilebert_core.errors import ConfigError
 from mobilebert_core.initialization import initial_tensor, initial_weights, standard_normal
 from mobilebert_core.schema import WORD_EMBEDDINGS, TensorSpec, owned_tensors
-from models import small_config
 
 WORD = 1 << 64
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mobilebert_conformance.cases import small_config
 from mobilebert_core.errors import InputError
 from mobilebert_core.heads import HEADS
 from mobilebert_core.input_checks import check, infer_problem_type
@@ -21,7 +22,7 @@ from mobilebert_core.inputs import (
     prepare,
     split_labels,
 )
-from models import random_batch, random_labels, small_config
+from models import random_batch, random_labels
 
 CONFIG = small_config()  # vocab 61, positions 19, token types 4, embedding 10, heads 3, labels 5
 IDS = np.arange(14).reshape(2, 7)

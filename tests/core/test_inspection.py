@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
+from mobilebert_conformance.cases import small_config
+from mobilebert_conformance.weights import random_weights
 from mobilebert_core.checkpoints import TensorStore, save_checkpoint
 from mobilebert_core.errors import CheckpointError, MobileBertWarning
 from mobilebert_core.heads import HEADS
 from mobilebert_core.inspection import HeadRow, TensorRow, collapse, inspect_checkpoint
 from mobilebert_core.loading import load
 from mobilebert_core.schema import owned_tensors
-from models import random_weights, small_config
 
 CONFIG = small_config()
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metrics import relative_error
+from mobilebert_conformance.cases import small_config
 from mobilebert_core.losses import cross_entropy, sequence_classification_loss, span_loss
-from models import small_config
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional

@@ -6,6 +6,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from mobilebert_conformance.cases import VARIANTS, small_config
+from mobilebert_conformance.weights import random_weights
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.errors import ConfigError
 from mobilebert_core.heads import HEADS
@@ -16,7 +18,6 @@ from mobilebert_core.schema import (
     WORD_EMBEDDINGS,
     owned_tensors,
 )
-from models import VARIANTS, random_weights, small_config
 
 
 @pytest.fixture(params=HEADS)

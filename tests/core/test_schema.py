@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mobilebert_conformance.cases import ALL_VARIANTS, OWN_VARIANTS, SMALL, VARIANTS, small_config
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.errors import CheckpointError, ConfigError
 from mobilebert_core.heads import HEADS
@@ -21,7 +22,6 @@ from mobilebert_core.schema import (
     unused_tensors,
     validate,
 )
-from models import OWN_VARIANTS, SMALL, VARIANTS, small_config
 
 
 @pytest.fixture(params=HEADS)
@@ -164,9 +164,9 @@ def test_shared_bottleneck_is_not_tolerated_when_the_config_denies_it(head: str)
     assert not unused_tensors(config, head)
 
 
-@pytest.mark.parametrize("variant", [*VARIANTS, *OWN_VARIANTS])
+@pytest.mark.parametrize("variant", ALL_VARIANTS)
 def test_owned_tensors_are_all_but_the_tied(variant: str, head: str) -> None:
-    config = small_config(**(VARIANTS | OWN_VARIANTS)[variant])
+    config = small_config(**ALL_VARIANTS[variant])
     specs = tensors(config, head)
     tied = {name for name, spec in specs.items() if spec.tied_to is not None}
     assert set(owned_tensors(config, head)) == set(specs) - tied
@@ -209,9 +209,9 @@ def test_unknown_head_raises_a_config_error() -> None:
         tensors(small_config(), "bert")
 
 
-@pytest.mark.parametrize("variant", [*VARIANTS, *OWN_VARIANTS])
+@pytest.mark.parametrize("variant", ALL_VARIANTS)
 def test_every_tensor_has_an_initial_rule_that_suits_it(variant: str, head: str) -> None:
-    specs = tensors(small_config(**(VARIANTS | OWN_VARIANTS)[variant]), head)
+    specs = tensors(small_config(**ALL_VARIANTS[variant]), head)
     for name, spec in specs.items():
         if name.endswith("LayerNorm.weight"):
             assert spec.init == "ones", name

@@ -16,11 +16,13 @@ import numpy as np
 import pytest
 
 from metrics import absolute_error, output_errors
+from mobilebert_conformance.cases import OWN_VARIANTS, SMALL, VARIANTS
+from mobilebert_conformance.weights import scale_and_center
 from mobilebert_core import registry
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.heads import HEADS
 from mobilebert_core.schema import WORD_EMBEDDINGS, owned_tensors, tensors, unused_tensors
-from models import OWN_VARIANTS, SMALL, VARIANTS, random_batch, random_labels, scale_and_center
+from models import random_batch, random_labels
 
 tf_keras = pytest.importorskip("tf_keras", reason="the reference runs on Keras 2")
 tf = pytest.importorskip("tensorflow", reason="the reference runs on TensorFlow")
@@ -155,7 +157,7 @@ def fill(model: Any, config: MobileBertConfig, head: str) -> dict[str, Array]:
     weights = {}
     for (name, transposed), variable in variables.items():
         shape = tuple(variable.shape[::-1] if transposed else variable.shape)
-        deviation, mean = scale_and_center(name, shape)
+        deviation, mean = scale_and_center(config, name, shape)
         weights[name] = mean + deviation * generator.standard_normal(shape)
     if DECODER in weights:
         weights[DECODER] = weights[WORD_EMBEDDINGS]  # Slip: two variables (decision 9)

@@ -20,6 +20,9 @@ LAWS = {
     "7": "invariants",
     "8": "non-vacuity",
     "9": "mutants",
+    "10": "claims",
+    "11": "golden vectors",
+    "12": "together",
 }
 ALL_HEADS = "all heads"
 NEAR = 0.5  # of its limit: from here on a word says so, not only a colour
