@@ -56,7 +56,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(name="long")
 def long_tests(session: nox.Session) -> None:
-    """What takes too long for every change: all gradients, the demonstration of 24 layers."""
+    """What takes too long for every change: the demonstration on 24 layers."""
     install(session, "-e", ".[all]")
     install_groups(session, "test")
     run_pytest(session, "-m", "long")

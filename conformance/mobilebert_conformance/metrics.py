@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from mobilebert_conformance.limits import LIMITS
-
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -116,28 +114,6 @@ def worst_of(comparisons: Mapping[str, Comparison]) -> Comparison:
 
 def _order(comparison: Comparison) -> float:
     return np.inf if comparison.fault or np.isnan(comparison.error) else comparison.error
-
-
-def gradient_errors(test: Mapping[str, Any], reference: Mapping[str, Any]) -> dict[str, Comparison]:
-    """Frobenius-relative error of every tensor's gradient.
-
-    Some gradients are zero or nearly so by cancellation (softmax does not see a key's bias), and
-    rounding is all they hold. A tensor below the floor times the largest gradient is compared with
-    that much of it.
-    """
-    norms = {name: float(np.sqrt(np.square(each).sum())) for name, each in reference.items()}
-    least = LIMITS["gradients"]["floor"] * max(norms.values(), default=0.0)
-    errors = {}
-    for name, each in reference.items():
-        pair = _checked(test.get(name), each)
-        if isinstance(pair, Comparison):
-            errors[name] = pair
-            continue
-        difference = float(np.sqrt(np.square(pair[0] - pair[1]).sum()))
-        errors[name] = Comparison(difference / max(norms[name], least), pair[1].size)
-    for name in test.keys() - reference.keys():
-        errors[name] = Comparison(np.inf, 0, "the reference gives nothing")
-    return errors
 
 
 FIELD_METRICS: dict[str, Metric] = {

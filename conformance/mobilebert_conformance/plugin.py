@@ -6,7 +6,9 @@ works from any folder for any installed backend. Each backend has an interpreter
 `--together` names several for the one test that imports them all.
 """
 
+import gc
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +29,7 @@ from mobilebert_core.heads import HEADS
 
 _BROKEN = 3  # exit code: the backend cannot be used
 _TOGETHER = "test_together.py"
+_CASES_KEPT = 20  # small cases whose compiled code may stay in memory
 _STATE: pytest.StashKey["State"] = pytest.StashKey()
 
 
@@ -38,6 +41,7 @@ class State:
         self.together: tuple[str, ...] = _names(config.getoption("--together"))
         self.started = time.monotonic()
         self.finished = 0
+        self.current, self.cases = "", 0
         self.subject: Subject | None = None
         self.plan = Plan()
         if not self.together:
@@ -157,9 +161,31 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Tell the runner which test runs, and count those that ended."""
     state = item.config.stash[_STATE]
     state.write("test", {"finished": state.finished})
+    _release_memory(state, item)
     result = yield
     state.finished += 1
     return result
+
+
+def _release_memory(state: State, item: pytest.Item) -> None:
+    """Forget models and compiled code now and then; between two cases, which share nothing.
+
+    JAX keeps compiled code until it is told otherwise, and after some thousand compilations the
+    operating system gives it no more mappings.
+    """
+    parameters = getattr(item, "callspec", None)
+    case = None if parameters is None else parameters.params.get("case")
+    key = case.key if case else item.name
+    if key == state.current:
+        return
+    state.current, state.cases = key, state.cases + 1
+    if state.cases % _CASES_KEPT and not (case and case.heavy):
+        return
+    if state.subject is not None:
+        state.subject.forget()
+    gc.collect()
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

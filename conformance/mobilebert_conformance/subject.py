@@ -104,6 +104,11 @@ class Subject:
             self._model = key, self.build(case, dtype, precision=precision)
         return self._model[1]
 
+    def forget(self) -> None:
+        """Drop the models and outputs that are kept."""
+        self._model = None
+        self._outputs.clear()
+
     def labels(self, case: Case) -> dict[str, Any] | None:
         """The labels, if the head has a loss that the backend claims to give."""
         return dict(case.labels) if case.labels and self.claims(Feature.LOSSES) else None

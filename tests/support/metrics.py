@@ -3,7 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from mobilebert_conformance import metrics
+from mobilebert_conformance.limits import LIMITS
 from mobilebert_conformance.metrics import Comparison
 
 
@@ -27,8 +30,20 @@ absolute_error = _plain(metrics.absolute_error)
 
 
 def gradient_errors(test: Mapping[str, Any], reference: Mapping[str, Any]) -> dict[str, float]:
-    """The error of every tensor's gradient."""
-    return _numbers(metrics.gradient_errors(test, reference))
+    """Frobenius-relative error of every tensor's gradient.
+
+    A tensor below the suite's floor times the largest gradient, which may hold nothing but
+    rounding, is compared with that much of it.
+    """
+    assert test.keys() == reference.keys()
+    norms = {name: float(np.linalg.norm(each)) for name, each in reference.items()}
+    least = LIMITS["gradients"]["floor"] * max(norms.values())
+    return {
+        name: tensor_error(test[name], each) * norms[name] / max(norms[name], least)
+        if norms[name]
+        else float(np.linalg.norm(test[name])) / least
+        for name, each in reference.items()
+    }
 
 
 def output_errors(test: Any, reference: Any) -> dict[str, float]:

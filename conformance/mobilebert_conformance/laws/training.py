@@ -20,7 +20,7 @@ from mobilebert_conformance.weights import Array
 from mobilebert_core.schema import owned_tensors
 
 STEPS = 5
-# The head whose tensors move one by one on 24 layers. It costs little, and it is well conditioned: a
+# The head whose tensors move one by one on 24 layers: it costs little and is well conditioned. A
 # loss over positions does not see what all tokens have in common, and gradients cancel.
 _HEAD_BY_TENSOR = "token-classification"
 Weights = dict[str, Array]
