@@ -82,7 +82,11 @@ class Check:
     def reason_to_skip(self, subject: Subject, case: Case) -> str:
         """Why it does not apply; empty when it does."""
         lacking = sorted(each.value for each in self.needs - set(subject.backend.features))
-        return f"not claimed: {', '.join(lacking)}" if lacking else subject.can_run(case)
+        if lacking:
+            return f"not claimed: {', '.join(lacking)}"
+        if self.name == "precision" and not subject.lower_dtypes:
+            return "no dtype below float64 is claimed and wanted"
+        return subject.can_run(case)
 
 
 @cache

@@ -23,7 +23,7 @@ from mobilebert_core.heads import HEADS
 
 TOGETHER = "together"
 _POLL_SECONDS = 0.2
-_LOG_LINES = 25
+_LOG_LINES, _LOG_WIDTH = 25, 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,8 +135,11 @@ class Worker:
         return replace(found, state="broken", message="; ".join(faults) + "\n" + self._log_end())
 
     def _log_end(self) -> str:
+        """The last lines, or those from a crash of the interpreter on."""
         lines = self._log.read_text(errors="replace").splitlines()
-        return "\n".join(lines[-_LOG_LINES:])
+        crashes = [place for place, line in enumerate(lines) if "Fatal Python error" in line]
+        start = crashes[-1] if crashes else max(0, len(lines) - _LOG_LINES)
+        return "\n".join(line[:_LOG_WIDTH] for line in lines[start : start + _LOG_LINES])
 
     def stop(self) -> None:
         """End the process, if it still runs."""

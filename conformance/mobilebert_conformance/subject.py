@@ -11,6 +11,7 @@ from mobilebert_conformance.metrics import Comparison
 from mobilebert_conformance.records import Record
 from mobilebert_conformance.references import References
 from mobilebert_core.backend import Backend, Feature
+from mobilebert_core.errors import ConfigError
 from mobilebert_core.inputs import COLLECTABLE
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -52,15 +53,20 @@ class Subject:
     @property
     def lower_dtypes(self) -> tuple[str, ...]:
         """The dtypes below float64 that are claimed, and wanted in this run."""
-        claimed = [name for name in LOWER_DTYPES if self.claims(Feature(name))]
-        return tuple(
-            name for name in claimed if self.wanted_dtypes is None or name in self.wanted_dtypes
-        )
+        wanted = self.wanted_dtypes or LOWER_DTYPES
+        return tuple(name for name in LOWER_DTYPES if self.claims(Feature(name)) and name in wanted)
 
     @property
     def widest(self) -> str:
-        """The dtype in which a property of the backend alone is looked at."""
-        return "float64" if self.claims(Feature.FLOAT64) else self.lower_dtypes[0]
+        """The dtype in which a property of the backend alone is looked at.
+
+        Raises:
+            ConfigError: it claims none.
+        """
+        for name in ("float64", *LOWER_DTYPES):
+            if self.claims(Feature(name)):
+                return name
+        raise ConfigError(f"The {self.name} backend claims no dtype")
 
     @property
     def collect(self) -> tuple[str, ...]:

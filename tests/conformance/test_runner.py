@@ -157,8 +157,8 @@ def test_backend_that_does_not_import_fails(install: Install) -> None:
 def test_backend_whose_worker_dies_fails_with_the_end_of_its_log(install: Install) -> None:
     install("""
         def run(self, *args, **kwargs):
-            import os, sys
-            print("the last words", file=sys.__stderr__, flush=True)
+            import os
+            os.write(2, b"the last words")
             os._exit(0)
     """)
 
@@ -166,6 +166,19 @@ def test_backend_whose_worker_dies_fails_with_the_end_of_its_log(install: Instal
 
     assert (run.exit_code, only(run).state) == (1, "broken")
     assert "ended with code 0" in only(run).message
+
+
+def test_crash_of_the_interpreter_is_told_from_its_beginning(install: Install) -> None:
+    install("""
+        def run(self, *args, **kwargs):
+            import faulthandler
+            faulthandler._sigabrt()
+    """)
+
+    run = runner.run(QUICK)
+
+    assert (run.exit_code, only(run).state) == (1, "broken")
+    assert "Fatal Python error: Aborted" in only(run).message
 
 
 def test_absent_backend_is_told_and_does_not_fail(install: Install, checkpoint: str) -> None:

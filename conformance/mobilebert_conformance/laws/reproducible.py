@@ -46,7 +46,7 @@ def check(subject: Subject, case: Case) -> Iterator[Record]:
         quantity=largest.where,
         compared=largest.compared,
         fault="" if largest.error <= limit else f"{largest.error:.3g} units in the last place off",
-        note=f"at most {largest.error:.2g} units in the last place",
+        note=f"by {largest.error:.2g} units in the last place" if largest.error else "",
     )
 
 
