@@ -23,7 +23,7 @@ class Arithmetic:
 
     Attributes:
         name: of the dtype that is computed in.
-        dtype: of the arrays that hold it; bfloat16 values are held in float32.
+        dtype: of the arrays that hold it; 16-bit values are held in float32.
         lowest: the most negative finite value, where attention is masked.
     """
 
@@ -34,9 +34,8 @@ class Arithmetic:
     def keep(self, values: Any) -> Array:
         """Values as this arithmetic stores them, after every single operation."""
         array = np.asarray(values, self.dtype)
-        if self.name == "bfloat16":
-            return array.astype(ml_dtypes.bfloat16).astype(np.float32)
-        return array
+        narrow = {"bfloat16": ml_dtypes.bfloat16, "float16": np.float16}.get(self.name)
+        return array if narrow is None else array.astype(narrow).astype(np.float32)
 
 
 _BFLOAT16 = ml_dtypes.finfo(ml_dtypes.bfloat16)  # type: ignore[no-untyped-call]
@@ -46,7 +45,9 @@ COMPLEX128 = Arithmetic("complex128", np.complex128, float(np.finfo(np.float64).
 FLOAT32 = Arithmetic("float32", np.float32, float(np.finfo(np.float32).min))
 BFLOAT16 = Arithmetic("bfloat16", np.float32, float(_BFLOAT16.min))
 
-BY_DTYPE = {each.name: each for each in (FLOAT64, FLOAT32, BFLOAT16)}
+FLOAT16 = Arithmetic("float16", np.float32, float(np.finfo(np.float16).min))
+
+BY_DTYPE = {each.name: each for each in (FLOAT64, FLOAT32, BFLOAT16, FLOAT16)}
 
 
 def matmul(left: Array, right: Array) -> Array:

@@ -6,9 +6,10 @@ run: quick takes every head, every variant and every kind of input once, full ta
 every variant.
 """
 
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from mobilebert_conformance.weights import (
 )
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.heads import HEADS
+from mobilebert_core.schema import TensorSpec, has_pooler, owned_tensors
 
 SMALL: dict[str, Any] = {
     "vocab_size": 61,
@@ -54,6 +56,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "gelu": {"hidden_act": "gelu"},
     "gelu_tanh": {"hidden_act": "gelu_tanh"},
     "one_feed_forward": {"num_feedforward_networks": 1},
+    "dropout": {
+        "hidden_dropout_prob": 0.3,
+        "attention_probs_dropout_prob": 0.2,
+        "classifier_dropout": 0.4,
+    },
     "no_classifier_activation": {"classifier_activation": False},
     "bert_like": {
         "use_bottleneck": False,
@@ -135,6 +142,23 @@ class Case:
         """Unique in a run."""
         return f"{self.name}/{self.head}"
 
+    @cached_property
+    def identity(self) -> str:
+        """The key and what stands behind it: configuration, arrays and weights."""
+        found = zlib.crc32(repr(self.config).encode())
+        for arrays in (self.inputs, self.labels, self.make_weights()):
+            for name in sorted(arrays):
+                data = np.ascontiguousarray(arrays[name])
+                found = zlib.crc32(f"{name}{data.dtype}{data.shape}".encode(), found)
+                found = zlib.crc32(data.tobytes(), found)
+        return f"{self.key}/{found:08x}"
+
+    @cached_property
+    def specs(self) -> dict[str, TensorSpec]:
+        """The tensors that the schema promises; a base model may have no pooler."""
+        pooled = self.head != "base" or has_pooler(self.config, self.make_weights())
+        return owned_tensors(self.config, self.head, add_pooling_layer=pooled)
+
     @property
     def shape(self) -> tuple[int, ...]:
         """(B, S) or (B, C, S)."""
@@ -157,8 +181,15 @@ def make_case(
     ids = inputs.get("input_ids")
     shape = np.shape(inputs["inputs_embeds"])[:-1] if ids is None else np.shape(ids)
     labels = random_labels(config, head, shape) if labels is None else labels
-    make_weights = weights or lru_cache(1)(lambda: random_weights(config, head))
+    make_weights = weights or lru_cache(1)(lambda: frozen(random_weights(config, head)))
     return Case(name, head, config, inputs, labels, make_weights, heavy)
+
+
+def frozen(arrays: dict[str, Array]) -> dict[str, Array]:
+    """Arrays that nobody can change: the oracle computes with the same ones."""
+    for array in arrays.values():
+        array.flags.writeable = False
+    return arrays
 
 
 def variant_cases(head: str, variants: Mapping[str, dict[str, Any]] = ALL_VARIANTS) -> list[Case]:

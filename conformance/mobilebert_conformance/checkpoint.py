@@ -1,10 +1,11 @@
 """Cases of the user's own checkpoint: its configuration, its weights, its head."""
 
+import math
 from functools import lru_cache
 
 import numpy as np
 
-from mobilebert_conformance.cases import Case, make_case
+from mobilebert_conformance.cases import Case, frozen, make_case
 from mobilebert_conformance.weights import Array
 from mobilebert_core import hub
 from mobilebert_core.checkpoints import Checkpoint, open_checkpoint
@@ -12,6 +13,7 @@ from mobilebert_core.errors import CheckpointError
 from mobilebert_core.fitting import fit_weights
 from mobilebert_core.heads import HEADS
 from mobilebert_core.loading import infer_head
+from mobilebert_core.schema import owned_tensors
 
 _HEAVY = 3_000_000  # weights: beyond it a computation takes seconds
 
@@ -36,10 +38,14 @@ def _own_case(checkpoint: Checkpoint, head: str) -> Case:
     if head not in HEADS:
         raise CheckpointError(f"No head is called {head!r}; expected one of {', '.join(HEADS)}")
 
+    config = checkpoint.config
+    if head == "question-answering":
+        config = config.replace(num_labels=2)  # start and end, as such a folder is written
+    fitted = fit_weights(checkpoint, config, head)
+
     @lru_cache(1)
     def weights() -> dict[str, Array]:
-        fitted = fit_weights(checkpoint, checkpoint.config, head)
-        return {name: np.asarray(fitted[name]).astype(np.float64) for name in fitted}
+        return frozen({name: np.asarray(fitted[name]).astype(np.float64) for name in fitted})
 
-    count = sum(each.size for each in weights().values())
-    return make_case("checkpoint", head, checkpoint.config, weights=weights, heavy=count > _HEAVY)
+    count = sum(math.prod(spec.shape) for spec in owned_tensors(config, head).values())
+    return make_case("checkpoint", head, config, weights=weights, heavy=count > _HEAVY)

@@ -210,8 +210,8 @@ def _invariant_cases(plan: Plan) -> list[Case]:
 
 
 def _claim_cases(plan: Plan) -> list[Case]:
-    case = made.make_case("small/claims", "masked-lm", small_config())
-    return plan.select([case])
+    """A head with a loss and with prediction positions, whatever heads are asked for."""
+    return [made.make_case("small/claims", "masked-lm", small_config())]
 
 
 _FLOAT64 = frozenset({Feature.FLOAT64})
@@ -233,7 +233,9 @@ CHECKS: dict[str, Check] = {
             _suites(lambda plan: plan.select(semantics.nothing_counts_cases())),
             frozenset({Feature.LOSSES}),
         ),
-        Check("precision", ("2.1", "2.2", "2.3"), precision.check, _own_or(_precision_cases)),
+        Check(
+            "precision", ("2.1", "2.2", "2.3", "2.4"), precision.check, _own_or(_precision_cases)
+        ),
         Check(
             "reproducible",
             ("3.1", "3.2"),
@@ -250,10 +252,16 @@ CHECKS: dict[str, Check] = {
         ),
         Check("weights", ("5.1",), exactness.check_weights, _own_or(_exactness_cases)),
         Check("saved", ("5.2",), exactness.check_saved, _own_or(_exactness_cases)),
-        Check("fresh", ("5.3",), exactness.check_fresh, _suites(spread_cases)),
+        Check(
+            "fresh",
+            ("5.3",),
+            exactness.check_fresh,
+            _suites(spread_cases),
+            frozenset({Feature.FLOAT32}),
+        ),
         Check(
             "gradients",
-            ("6.1", "8.2"),
+            ("6.1", "8.2", "1.4"),
             training.check_gradients,
             _gradient_cases,
             _FLOAT64 | {Feature.GRADIENTS},

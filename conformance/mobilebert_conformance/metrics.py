@@ -108,7 +108,8 @@ def worst_of(comparisons: Mapping[str, Comparison]) -> Comparison:
         return Comparison(np.inf, 0, "nothing was compared")
     name = max(comparisons, key=lambda each: _order(comparisons[each]))
     found = comparisons[name]
-    total = 0 if not found.compared else sum(each.compared for each in comparisons.values())
+    empty = any(not each.compared for each in comparisons.values())
+    total = 0 if empty else sum(each.compared for each in comparisons.values())
     return Comparison(found.error, total, found.fault, name)
 
 

@@ -273,6 +273,7 @@ _OUTPUTS = (
         "1.1",
         "semantics",
         outputs=defects.field("hidden_states", lambda each: each[1:]),
+        needs=frozenset({Feature.HIDDEN_STATES}),
     ),
     _mutant(
         "hidden states one layer late",
@@ -280,6 +281,7 @@ _OUTPUTS = (
         "1.1",
         "semantics",
         outputs=defects.field("hidden_states", lambda each: (*each[1:], each[-1])),
+        needs=frozenset({Feature.HIDDEN_STATES}),
     ),
     _mutant(
         "attentions of one layer for all",

@@ -125,7 +125,11 @@ class Oracle:
 
 
 def _base(oracle: Oracle, sequence: Array, inputs: Any, labels: Fields) -> Fields:
-    return {"last_hidden_state": sequence, "pooler_output": oracle.pooled(sequence)}
+    fields = {"last_hidden_state": sequence}
+    weights = oracle.encoder.weights
+    if oracle.config.classifier_activation and "mobilebert.pooler.dense.weight" not in weights:
+        return fields  # a base model may be made without its pooler
+    return fields | {"pooler_output": oracle.pooled(sequence)}
 
 
 def _pretraining(oracle: Oracle, sequence: Array, inputs: Any, labels: Fields) -> Fields:

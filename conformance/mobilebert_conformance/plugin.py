@@ -97,7 +97,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Import the backend and say what will be run."""
     # JAX computes in float64 only if told so before it is imported; nothing else reads this.
-    os.environ.setdefault("JAX_ENABLE_X64", "1")
+    os.environ["JAX_ENABLE_X64"] = "1"
     try:
         config.stash[_STATE] = State(config)
     except MobileBertError as error:

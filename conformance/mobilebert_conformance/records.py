@@ -57,9 +57,16 @@ class Record:
     @property
     def passed(self) -> bool:
         """Whether the clause is met: something was compared, and nothing is beyond its limit."""
-        if self.fault or self.compared < 1:
+        if self.fault or self.compared < 1 or self.limit_is_void:
             return False
         return self.ratio is None or self.ratio <= 1  # False for NaN
+
+    @property
+    def limit_is_void(self) -> bool:
+        """Whether there is an error and no limit that it could exceed."""
+        if self.error is None:
+            return False
+        return self.limit is None or not math.isfinite(self.limit)
 
     @property
     def reason(self) -> str:
@@ -70,6 +77,8 @@ class Record:
             return self.fault
         if self.compared < 1:
             return "nothing was compared"
+        if self.limit_is_void:
+            return f"the limit is {self.limit}, which nothing exceeds"
         if self.error is not None and math.isnan(self.error):
             return "the error is not a number"
         return f"error {self.error:.2e} is above its limit {self.limit:.2e}"
@@ -188,7 +197,7 @@ def worst(records: Iterable[Record]) -> Record | None:
 
 
 def _badness(record: Record) -> float:
-    if record.fault or record.compared < 1 or record.ratio != record.ratio:
+    if record.fault or record.compared < 1 or record.limit_is_void or record.ratio != record.ratio:
         return math.inf
     return record.ratio or 0.0
 

@@ -32,6 +32,8 @@ class References:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
         self._kept: OrderedDict[str, dict[str, Array]] = OrderedDict()
 
     def arrays(self, key: str, compute: Callable[[], Mapping[str, Array]]) -> dict[str, Array]:
@@ -72,7 +74,7 @@ class References:
             oracle = Oracle(case.config, case.head, weights, BY_DTYPE[dtype])
             return flatten(oracle.run(case.inputs, case.labels))
 
-        return unflatten(self.arrays(f"outputs/{case.key}/{dtype}/{order}", compute))
+        return unflatten(self.arrays(f"outputs/{case.identity}/{dtype}/{order}", compute))
 
 
 def flatten(fields: Mapping[str, Any]) -> dict[str, Array]:

@@ -23,6 +23,7 @@ from mobilebert_core.heads import HEADS
 
 TOGETHER = "together"
 _POLL_SECONDS = 0.2
+_STALL_SECONDS = 1800.0
 _LOG_LINES, _LOG_WIDTH = 25, 200
 
 
@@ -32,7 +33,7 @@ class Options:
 
     Attributes:
         backends: names; none takes every backend that is installed.
-        required: names whose absence fails the run.
+        required: names whose absence fails the run, as that of `backends` does.
         heads: names; none takes all, or the checkpoint's own.
         dtypes: of those below float64; none takes all that a backend claims.
         source: the user's checkpoint: folder, file or hub id.
@@ -73,7 +74,7 @@ class Worker:
         self._offset = 0
         self._ended = False
         self._broken = ""
-        self._started = time.monotonic()
+        self._started = self._heard = time.monotonic()
         command = [sys.executable, "-m", "pytest", *arguments, "--records", str(self._path)]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -86,6 +87,8 @@ class Worker:
         fresh: list[Record] = []
         if self._path.exists():
             lines, self._offset = read_lines(self._path, self._offset)
+            if lines:
+                self._heard = time.monotonic()
             for kind, value in lines:
                 self._take(kind, value, fresh)
         self.records += fresh
@@ -127,6 +130,8 @@ class Worker:
             faults.append(f"{found.finished} of {found.planned} checks ended")
         if not self.records:
             faults.append("nothing was compared")
+        elif found.required and not any(each.clause.startswith("1.") for each in self.records):
+            faults.append("it is required, and law 1 was not checked: float64 is not claimed")
         failed = sum(not record.passed for record in self.records)
         if not faults and (failed > 0) == (code == 1):
             return replace(found, state="deviates" if failed else "conforms")
@@ -141,6 +146,11 @@ class Worker:
         start = crashes[-1] if crashes else max(0, len(lines) - _LOG_LINES)
         return "\n".join(line[:_LOG_WIDTH] for line in lines[start : start + _LOG_LINES])
 
+    @property
+    def stalled(self) -> bool:
+        """Whether nothing has been heard of it for longer than any check takes."""
+        return time.monotonic() - self._heard > _STALL_SECONDS
+
     def stop(self) -> None:
         """End the process, if it still runs."""
         if self._process.poll() is None:
@@ -152,8 +162,10 @@ class Worker:
 
 def _environment() -> dict[str, str]:
     """The caller's, with one thread a worker: backends run side by side and are small."""
-    quiet = {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "JAX_ENABLE_X64": "1"}
-    return {**quiet, **os.environ, "JAX_ENABLE_X64": "1"}
+    quiet = {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    # The caller's settings of pytest would select tests; JAX needs its own word for float64.
+    given = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    return {**quiet, **given, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "JAX_ENABLE_X64": "1"}
 
 
 def run(options: Options, watcher: Watcher | None = None) -> Run:
@@ -206,7 +218,7 @@ def participants(options: Options) -> list[Participant]:
     known = registry.backends()
     asked = [_canonical(name) for name in (*options.backends, *options.required)]
     names = asked if options.backends else [*known, *asked]
-    required = {_canonical(name) for name in options.required}
+    required = {_canonical(name) for name in (*options.required, *options.backends)}
     found = []
     for name in dict.fromkeys(names):
         status = known[name]
@@ -257,7 +269,6 @@ def _finished_workers(
     queue: list[Participant], options: Options, folder: Path, watcher: Watcher | None
 ) -> Iterator[Worker]:
     """Starts workers, a few at a time, and yields each when it has ended."""
-    (folder / "references").mkdir()
     ready = [each.backend for each in queue if each.backend != TOGETHER]
     running: list[Worker] = []
     try:
@@ -268,6 +279,8 @@ def _finished_workers(
                 running.append(Worker(participant, arguments, folder))
             time.sleep(_POLL_SECONDS)
             for worker in list(running):
+                if worker.stalled:
+                    worker.stop()
                 for record in worker.poll():
                     if watcher is not None:
                         watcher.add(record)

@@ -96,7 +96,7 @@ class Subject:
         precision: str | None = None,
     ) -> Any:
         """A fresh model with the case's weights, or with others."""
-        given = case.make_weights() if weights is None else weights
+        given = dict(case.make_weights() if weights is None else weights)
         options = {} if precision is None else {"precision": precision}
         return self.backend.build(
             case.config, case.head, given, dtype=dtype, device=None, **options
@@ -122,7 +122,7 @@ class Subject:
     def run(self, model: Any, case: Case, **changes: Any) -> dict[str, Any]:
         """All claimed fields of one call, with some inputs replaced; None leaves one out."""
         inputs = {**case.inputs, **changes}
-        given = {name: each for name, each in inputs.items() if each is not None}
+        given = {name: np.array(each) for name, each in inputs.items() if each is not None}
         output = self.backend.run(model, given, labels=self.labels(case), collect=self.collect)
         return dict(output.items())
 

@@ -24,7 +24,7 @@ def check_together(names: tuple[str, ...]) -> Iterator[Record]:
         case = make_case("small/together", head, small_config(head))
         for subject in subjects:
             dtype = "float64" if subject.claims(Feature.FLOAT64) else "float32"
-            limit = LIMITS["semantics"]["logits"] if dtype == "float64" else 1e-4
+            limit = LIMITS["together"][dtype]
             output, truth = subject.output(case, dtype), subject.truth(case)
             errors = {name: field_error(name, output.get(name), truth[name]) for name in truth}
             record = subject.record(

@@ -205,3 +205,11 @@ def test_worst_is_found_for_each_head_and_backend() -> None:
     found = by_head_and_backend([RECORD, near, other])
 
     assert found == {("base", "numpy"): near, ("base", "jax"): other}
+
+
+@pytest.mark.parametrize("limit", [None, float("inf"), float("nan")])
+def test_record_fails_when_no_error_could_exceed_its_limit(limit: float | None) -> None:
+    record = Record(backend="numpy", clause="2.1", error=0.5, limit=limit, compared=3)
+
+    assert not record.passed
+    assert "nothing exceeds" in record.reason

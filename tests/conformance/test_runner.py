@@ -181,29 +181,49 @@ def test_crash_of_the_interpreter_is_told_from_its_beginning(install: Install) -
     assert "Fatal Python error: Aborted" in only(run).message
 
 
-def test_absent_backend_is_told_and_does_not_fail(install: Install, checkpoint: str) -> None:
+def test_absent_backend_is_told_and_does_not_fail(install: Install) -> None:
     install(requires=("what_is_missing",))
 
-    run = runner.run(Options(backends=("fake", "numpy"), source=checkpoint))
+    found = {each.backend: each for each in runner.participants(Options())}
 
-    assert run.exit_code == 0
-    states = {each.backend: each.state for each in run.participants}
-    assert states == {"fake": "absent", "numpy": "conforms"}
-    assert run.participants[0].message == "pip install what-is-missing"
+    assert (found["fake"].state, found["fake"].required) == ("absent", False)
+    assert found["fake"].message == "pip install what-is-missing"
+    conforming = Participant(backend="numpy", state="conforms")
+    record = Record(backend="numpy", clause="1.1", error=0.0, limit=1.0, compared=1)
+    assert runner._exit_code([found["fake"], conforming], [record]) == 0
 
 
-def test_required_backend_that_is_absent_fails_with_its_own_code(install: Install) -> None:
+@pytest.mark.parametrize("how", ["backends", "required"])
+def test_backend_that_is_asked_for_and_absent_fails_with_its_own_code(
+    how: str, install: Install, checkpoint: str
+) -> None:
     install(requires=("what_is_missing",))
+    names = {"backends": ("numpy", "fake")} if how == "backends" else {
+        "backends": ("numpy",), "required": ("fake",),
+    }  # fmt: skip
 
-    run = runner.run(replace(QUICK, required=("fake",)))
+    run = runner.run(Options(source=checkpoint, **names))
 
     assert run.exit_code == 2
 
 
-def test_run_without_any_backend_does_not_conform(install: Install) -> None:
-    install(requires=("what_is_missing",))
+def test_required_backend_that_lost_float64_fails(install: Install, checkpoint: str) -> None:
+    install("features = NumpyBackend.features - {Feature.FLOAT64, Feature.REPRODUCIBLE}")
 
-    assert runner.run(QUICK).exit_code == 1
+    run = runner.run(Options(source=checkpoint, backends=("fake",)))
+
+    assert (run.exit_code, only(run).state) == (1, "broken")
+    assert "law 1 was not checked" in only(run).message
+
+
+def test_settings_of_the_callers_pytest_select_nothing(
+    checkpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-k no_such_test")
+
+    run = runner.run(Options(source=checkpoint, backends=("numpy",)))
+
+    assert run.exit_code == 0
 
 
 def test_unknown_backend_is_refused_before_anything_runs() -> None:
@@ -260,6 +280,16 @@ LIES = {
             return type(super().run(model, batch, **options))(logits=None)
         """,
         {"1.3", "1.5"},
+    ),
+    "weights of the caller": (
+        """
+        def build(self, config, head, weights, *, dtype=None, device=None, precision=None):
+            model = super().build(config, head, weights, dtype=dtype, device=device,
+                                  precision=precision)
+            model.parameters = dict(weights)
+            return model
+        """,
+        {"5.1"},
     ),
     "weights that are not its own": (
         """
@@ -324,6 +354,29 @@ def test_nan_on_both_sides_fails(tmp_path: Path) -> None:
 
     assert run.exit_code == 1
     assert any("NaN" in record.fault for record in run.failures)
+
+
+def test_base_model_without_pooler_conforms(tmp_path: Path) -> None:
+    config = tiny_config()
+    weights = {
+        name: each
+        for name, each in random_weights(config, "base").items()
+        if ".pooler." not in name
+    }
+    model = registry.get("numpy").build(config, "base", weights, dtype="float32", device=None)
+    folder = mobilebert.save(model, tmp_path / "model")
+
+    run = runner.run(Options(source=str(folder), backends=("numpy",)))
+
+    assert run.exit_code == 0, run.failures
+
+
+def test_question_answering_on_a_checkpoint_of_many_labels_conforms(checkpoint: str) -> None:
+    options = Options(source=checkpoint, backends=("numpy",), heads=("question-answering",))
+
+    run = runner.run(options)
+
+    assert run.exit_code == 0, run.failures
 
 
 def test_source_that_is_absent_breaks_the_run_with_the_reason(tmp_path: Path) -> None:

@@ -40,8 +40,7 @@ def check_features(subject: Subject, case: Case) -> Iterator[Record]:
 
 
 def _dtype(subject: Subject, case: Case, feature: Feature) -> str:
-    dtype = choose_dtype(subject.backend, feature.value, None)
-    output = subject.backend.run(subject.build(case, dtype), case.inputs)
+    output = subject.backend.run(subject.build(case, feature.value), case.inputs)
     found = {np.asarray(each).dtype.name for each in output.to_tuple()}
     return "" if found == {feature.value} else f"outputs are {', '.join(sorted(found))}"
 

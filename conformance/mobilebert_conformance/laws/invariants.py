@@ -51,6 +51,7 @@ class Call:
         choices = case.shape[1:-1]
         length = min(LENGTH, case.config.max_position_embeddings)
         self.shape = (ROWS, *choices, length)
+        self.drawn: list[int] = []
 
     def run(self, **inputs: Any) -> Fields:
         """The head's own fields."""
@@ -61,6 +62,7 @@ class Call:
     def draw_ids(self, data: st.DataObject, name: str, limit: int) -> Array:
         """Ids of the call's shape, uniform on 0 ... limit - 1."""
         seed = data.draw(st.integers(0, 2**32 - 1), label=f"seed of {name}")
+        self.drawn.append(seed)
         return np.random.default_rng(seed).integers(0, limit, self.shape)
 
     def draw(self, data: st.DataObject) -> dict[str, Array]:
@@ -193,7 +195,9 @@ def _examples(call: Call, holds: Property) -> dict[str, Comparison]:
     )
     @given(st.data())
     def draw(data: st.DataObject) -> None:
-        found[f"example {len(found)}"] = holds(call, data)
+        call.drawn.clear()
+        comparison = holds(call, data)
+        found[f"example {len(found)} (seeds {', '.join(map(str, call.drawn))})"] = comparison
 
     draw()
     return found

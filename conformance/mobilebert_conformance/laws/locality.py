@@ -12,13 +12,10 @@ from mobilebert_conformance.metrics import Comparison, channel_error, field_erro
 from mobilebert_conformance.oracle_heads import Oracle
 from mobilebert_conformance.records import Record
 from mobilebert_conformance.subject import Subject
-from mobilebert_core.backend import Feature
 
 
 def check(subject: Subject, case: Case) -> Iterator[Record]:
     """Clauses 4.1 (embeddings), 4.2 (every layer) and 4.3 (head)."""
-    if not subject.claims(Feature.HIDDEN_STATES):
-        return
     output = subject.output(case, "float64")
     states: tuple[Any, ...] = output.get("hidden_states") or ()
     layers = case.config.num_hidden_layers

@@ -58,7 +58,8 @@ def _rounded(value: Array) -> Array:
 def _share(
     subject: Subject, case: Case, comparison: Comparison, quantity: str, note: str = ""
 ) -> Record:
-    limit = LIMITS["reproducible"]["fraction"]
+    # One value may always differ: a tie happens in a small case as well as in a large one.
+    limit = max(LIMITS["reproducible"]["fraction"], 1 / max(comparison.compared, 1))
     return subject.record(
         "3.1",
         comparison,

@@ -17,7 +17,6 @@ from mobilebert_conformance.metrics import Comparison, tensor_error, worst_of
 from mobilebert_conformance.records import Record
 from mobilebert_conformance.subject import Subject
 from mobilebert_conformance.weights import Array
-from mobilebert_core.schema import owned_tensors
 
 STEPS = 5
 # The head whose tensors move one by one on 24 layers: it costs little and is well conditioned. A
@@ -36,7 +35,9 @@ def check_gradients(subject: Subject, case: Case) -> Iterator[Record]:
     if not promised.passed:
         return
     groups = _groups(case)
-    truth = subject.references.arrays(f"derivatives/{case.key}", lambda: _derivatives(case, groups))
+    truth = subject.references.arrays(
+        f"derivatives/{case.identity}", lambda: _derivatives(case, groups)
+    )
     yield subject.record(
         "1.4",
         tensor_error(loss, truth["loss"]),
@@ -59,7 +60,7 @@ def check_gradients(subject: Subject, case: Case) -> Iterator[Record]:
 
 def _groups(case: Case) -> dict[str, list[str]]:
     """The tensors that move together: one by one, in layers where that would take minutes."""
-    names = list(owned_tensors(case.config, case.head))
+    names = list(case.specs)
     if not case.heavy or case.head == _HEAD_BY_TENSOR:
         return {name: [name] for name in names}
     groups: dict[str, list[str]] = {}
@@ -91,7 +92,8 @@ def _errors(
             float((found[name] * direction(name, found[name].shape)).sum()) for name in names
         )
         size = max(float(np.sqrt(sum(norms[name] ** 2 for name in names))), least)
-        error = abs(along - float(value)) / size if size else np.inf
+        gap = abs(along - float(value))
+        error = gap / size if size else (np.inf if gap else 0.0)  # a constant loss has no gradient
         count = sum(found[name].size for name in names)
         errors[group] = Comparison(error if np.isfinite(error) else np.inf, count)
     return errors
@@ -158,7 +160,7 @@ def check_training(subject: Subject, case: Case) -> Iterator[Record]:
 
     for clause, name, make in (("6.2", "SGD", lambda: sgd), ("6.3", "AdamW", make_adamw)):
         compute = partial(_losses, case, make, oracles)
-        truth = subject.references.arrays(f"training/{name}/{case.key}", compute)["losses"]
+        truth = subject.references.arrays(f"training/{name}/{case.identity}", compute)["losses"]
         found = trajectory(case.make_weights(), make(), own)
         losses = {
             f"loss before step {number + 1}": tensor_error(one, other)

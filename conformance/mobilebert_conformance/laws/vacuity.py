@@ -9,7 +9,6 @@ from mobilebert_conformance.metrics import output_errors
 from mobilebert_conformance.records import Record
 from mobilebert_conformance.subject import Subject
 from mobilebert_conformance.weights import Array
-from mobilebert_core.schema import owned_tensors
 
 
 def check_schema(subject: Subject, case: Case) -> Iterator[Record]:
@@ -22,7 +21,7 @@ def against_schema(
     subject: Subject, clause: str, case: Case, dtype: str, found: Mapping[str, Array]
 ) -> Record:
     """Whether tensors have exactly the names and shapes of the schema."""
-    shapes = {name: spec.shape for name, spec in owned_tensors(case.config, case.head).items()}
+    shapes = {name: spec.shape for name, spec in case.specs.items()}
     wrong = [name for name in shapes if name not in found or found[name].shape != shapes[name]]
     wrong += [name for name in found if name not in shapes]
     fault = f"absent, misshaped or unknown: {', '.join(wrong[:5])}" if wrong else ""
@@ -47,7 +46,7 @@ def check_sensitivity(subject: Subject, case: Case) -> Iterator[Record]:
         model = subject.build(case, dtype, {**weights, name: weights[name] + noise})
         errors = output_errors(subject.run(model, case), before)
         moved[name] = max(each.error for each in errors.values())
-    least = LIMITS["sensitivity"]["moved"]
+    least = LIMITS["sensitivity"]["moved" if dtype == "float64" else "moved_float32"]
     keys = [name for name in names if name.endswith(".self.key.bias")]
     still = [name for name in names if name not in keys and not moved[name] > least]
     yield subject.record(
