@@ -167,7 +167,7 @@ def _locality_cases(plan: Plan) -> list[Case]:
 
 
 def _exactness_cases(plan: Plan) -> list[Case]:
-    return spread_cases(plan) + ([] if plan.quick else full_cases(plan)[:1])
+    return default_cases(plan) if plan.quick else spread_cases(plan) + full_cases(plan)[:1]
 
 
 def _gradient_cases(plan: Plan) -> list[Case]:

@@ -193,6 +193,16 @@ def failures(backend: Backend, mutant: Mutant, references: References) -> tuple[
     return tuple(record for record in records if not record.passed)
 
 
+def _control(subject: Subject, mutant: Mutant) -> tuple[Record, ...]:
+    """What the check has against the backend itself; found out once for a check and a case."""
+    key = (mutant.check, *mutant.case)
+    if key not in subject.controls:
+        subject.controls[key] = failures(
+            subject.backend, without_defect(mutant), subject.references
+        )
+    return subject.controls[key]
+
+
 def without_defect(mutant: Mutant) -> Mutant:
     """The same mutant with nothing wrong: what the check must not reject."""
     kept = ("name", "violates", "clause", "check", "case", "needs")
@@ -201,7 +211,7 @@ def without_defect(mutant: Mutant) -> Mutant:
 
 def check_mutant(subject: Subject, mutant: Mutant) -> Iterator[Record]:
     """Clause 9.1: the suite rejects this mutant, by the clause that should, and for its defect."""
-    control = failures(subject.backend, without_defect(mutant), subject.references)
+    control = _control(subject, mutant)
     found = failures(subject.backend, mutant, subject.references)
     by_clause = {record.clause: record for record in reversed(found)}
     killer = by_clause.get(mutant.clause)

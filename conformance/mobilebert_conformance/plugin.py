@@ -20,6 +20,7 @@ from mobilebert_conformance.checkpoint import own_cases
 from mobilebert_conformance.checks import CHECKS, Plan
 from mobilebert_conformance.golden import golden_cases
 from mobilebert_conformance.mutant_table import MUTANTS
+from mobilebert_conformance.mutants import Mutant
 from mobilebert_conformance.records import Record, Skip, to_json
 from mobilebert_conformance.references import References
 from mobilebert_conformance.subject import LOWER_DTYPES, Subject
@@ -59,6 +60,11 @@ class State:
             heads=heads or tuple(HEADS),
             own=() if source is None else own_cases(source, heads),
         )
+
+    def covers(self, mutant: Mutant) -> bool:
+        """Whether a mutant is in the plan; quick leaves out those that take dozens of models."""
+        costly = mutant.check in ("training", "sensitivity")
+        return mutant.case[1] in self.plan.heads and not (self.plan.quick and costly)
 
     @property
     def name(self) -> str:
@@ -117,9 +123,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         ids = [f"{check.name}-{case.key}" for check, case in pairs]
         metafunc.parametrize(("check", "case"), pairs, ids=ids)
     elif "mutant" in names:
-        chosen = (
-            [] if state.plan.own else [m for m in MUTANTS.values() if m.case[1] in state.plan.heads]
-        )
+        chosen = [] if state.plan.own else [m for m in MUTANTS.values() if state.covers(m)]
         metafunc.parametrize("mutant", chosen, ids=[each.name.replace(" ", "-") for each in chosen])
     elif "golden_case" in names:
         cases = [] if state.plan.own else golden_cases()

@@ -38,6 +38,9 @@ class Subject:
         self.backend = backend
         self.references = references or References()
         self.wanted_dtypes = None if dtypes is None else frozenset(dtypes)
+        self.controls: dict[
+            tuple[str, ...], tuple[Record, ...]
+        ] = {}  # of mutants, by check and case
         self._model: tuple[Any, Any] | None = None
         self._outputs: OrderedDict[tuple[str, str, str | None], dict[str, Any]] = OrderedDict()
 
