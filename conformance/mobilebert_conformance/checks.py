@@ -171,7 +171,8 @@ def _exactness_cases(plan: Plan) -> list[Case]:
 
 
 def _gradient_cases(plan: Plan) -> list[Case]:
-    cases = plan.own or (*variant_cases(plan), *plan.select(_problems()), *full_cases(plan))
+    problems = [] if plan.quick else plan.select(_problems())
+    cases = plan.own or (*variant_cases(plan), *problems, *full_cases(plan))
     return [case for case in cases if case.labels]
 
 
