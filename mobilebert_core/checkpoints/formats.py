@@ -8,16 +8,20 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from mobilebert_core.checkpoints.google_tf1 import google_translation
-from mobilebert_core.checkpoints.names import Translation, hugging_face_names
+from mobilebert_core.checkpoints.google_tf1 import google_naming
+from mobilebert_core.checkpoints.names import Naming, hugging_face_naming
+from mobilebert_core.checkpoints.npz import read_npz, write_npz
 from mobilebert_core.checkpoints.safetensors_format import read_safetensors, write_safetensors
-from mobilebert_core.checkpoints.store import Array, StoredTensor
+from mobilebert_core.checkpoints.store import StoredTensor
 from mobilebert_core.checkpoints.tensor_bundle import read_bundle
+from mobilebert_core.checkpoints.tensor_bundle_writing import write_bundle
 from mobilebert_core.checkpoints.torch_bin import read_torch_bin
+from mobilebert_core.checkpoints.torch_bin_writing import write_torch_bin
 from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.dialects import Dialect
 from mobilebert_core.errors import CheckpointError
 
-Write = Callable[[Path, Mapping[str, Array], Mapping[str, str], int | None], None]
+Tensors = Mapping[str, StoredTensor]
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,10 @@ class Format:
         others: patterns of further files that belong to a checkpoint of this format.
         config_names: names of the configuration file, the usual one first.
         read: reads an entry file: tensors by their names in the file.
-        translation: what those names stand for.
-        write: writes weights into a folder; None: this format is only read.
+        write: writes such tensors into a folder; the number is the most bytes of a file, or None.
+        naming: what those names stand for.
+        sharded: whether the tensors may be spread over several files.
+        dialect: how the configuration is written.
         yields_to: formats that are taken instead when a folder holds both.
     """
 
@@ -42,8 +48,10 @@ class Format:
     others: tuple[str, ...]
     config_names: tuple[str, ...]
     read: Callable[[Path], dict[str, StoredTensor]]
-    translation: Callable[[MobileBertConfig], Translation]
-    write: Write | None = None
+    write: Callable[[Path, Tensors, int | None], None]
+    naming: Callable[[MobileBertConfig], Naming]
+    sharded: bool = False
+    dialect: Dialect = "transformers"
     yields_to: tuple[str, ...] = ()
 
     def owns(self, file_name: str) -> bool:
@@ -59,8 +67,9 @@ _TABLE = (
         others=("model-*-of-*.safetensors",),
         config_names=("config.json", "bert_config.json"),
         read=read_safetensors,
-        translation=hugging_face_names,
         write=write_safetensors,
+        naming=hugging_face_naming,
+        sharded=True,
     ),
     Format(
         "torch-bin",
@@ -69,7 +78,9 @@ _TABLE = (
         others=("pytorch_model-*-of-*.bin",),
         config_names=("config.json", "bert_config.json"),
         read=read_torch_bin,
-        translation=hugging_face_names,
+        write=write_torch_bin,
+        naming=hugging_face_naming,
+        sharded=True,
         # Model folders on the hub often have both, written from one model by one program.
         yields_to=("safetensors",),
     ),
@@ -80,7 +91,19 @@ _TABLE = (
         others=("*.ckpt*.data-*-of-*", "*.ckpt*.meta", "checkpoint"),
         config_names=("bert_config.json", "config.json"),
         read=read_bundle,
-        translation=google_translation,
+        write=write_bundle,
+        naming=google_naming,
+        dialect="google",
+    ),
+    Format(
+        "npz",
+        entries=("weights.npz",),
+        suffixes=(".npz",),
+        others=(),
+        config_names=("config.json",),
+        read=read_npz,
+        write=write_npz,
+        naming=hugging_face_naming,
     ),
 )
 

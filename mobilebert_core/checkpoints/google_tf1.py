@@ -1,18 +1,16 @@
 """Google's original checkpoints: TensorFlow 1 variables beside a `bert_config.json`.
 
-The table has one row for each line of the mapping between the two naming schemes; `google_names`
-turns it into the names of one configuration, for use in both directions.
+The table has one row for each line of the mapping between the two naming schemes, and serves both
+directions. Read next: `tensor_bundle.py` for the files.
 """
 
 import re
-from collections.abc import Iterator
-from itertools import product
 
-from mobilebert_core.checkpoints.names import UNKNOWN, FileName, Translation
+from mobilebert_core.checkpoints.name_tables import Endings, Table, expand, inverted
+from mobilebert_core.checkpoints.names import FileName, Naming
 from mobilebert_core.config import MobileBertConfig
 
-# Kind of a row -> (end of the canonical name, end of Google's name, whether transposed).
-_ENDINGS: dict[str, tuple[tuple[str, str, bool], ...]] = {
+_ENDINGS: Endings = {
     "table": (("", "", False),),
     "transposed table": (("", "", True),),
     "dense": ((".weight", "/kernel", True), (".bias", "/bias", False)),
@@ -20,10 +18,7 @@ _ENDINGS: dict[str, tuple[tuple[str, str, bool], ...]] = {
     "output": ((".weight", "output_weights", False), (".bias", "output_bias", False)),
 }
 
-
-# Part of the model: start of the canonical names, start of Google's, and the rows.
-_Rows = tuple[tuple[str, str, str], ...]
-_TABLE: tuple[tuple[str, str, _Rows], ...] = (
+_TABLE: Table = (
     (
         "mobilebert.embeddings.",
         "bert/embeddings/",
@@ -77,47 +72,16 @@ _IGNORED = (
 )
 
 
-def google_names(config: MobileBertConfig) -> dict[str, tuple[str, bool]]:
-    """Canonical name -> Google's name, and whether Google stores the transpose.
-
-    The names are those of every part that the table knows; a model has some of them.
-    """
-    names: dict[str, tuple[str, bool]] = {}
-    for start, google_start, rows in _TABLE:
-        for row, google_row, kind in rows:
-            pattern, google_pattern = start + row, google_start + google_row
-            for fields in _placeholders(pattern, config):
-                name, google = pattern.format(**fields), google_pattern.format(**fields)
-                for ending, google_ending, transposed in _ENDINGS[kind]:
-                    names[name + ending] = (google + google_ending, transposed)
-    return names
-
-
-def google_translation(config: MobileBertConfig) -> Translation:
-    """The translation of Google's names."""
-    meanings = {
-        google: FileName(canonical, transposed)
-        for canonical, (google, transposed) in google_names(config).items()
-    }
+def google_naming(config: MobileBertConfig) -> Naming:
+    """The names of Google's code, whose norms tell by their name whether they normalize."""
+    norm = "FakeLayerNorm" if config.normalization_type == "no_norm" else "LayerNorm"
+    places = expand(_TABLE, _ENDINGS, config, norm=norm)
+    meaning = inverted(places)
 
     def translate(name: str) -> FileName:
         for pattern, kind in _IGNORED:
             if pattern.fullmatch(name):
                 return FileName(name, ignored=kind)
-        return meanings.get(name, UNKNOWN)
+        return meaning(name)
 
-    return translate
-
-
-def _placeholders(pattern: str, config: MobileBertConfig) -> Iterator[dict[str, object]]:
-    """All ways to fill the placeholders that a row has."""
-    choices: dict[str, tuple[object, ...]] = {
-        "layer": tuple(range(config.num_hidden_layers)),
-        "network": tuple(range(config.num_feedforward_networks - 1)),
-        "projection": ("query", "key", "value"),
-        "branch": ("input", "attention"),
-    }
-    used = [name for name in choices if f"{{{name}}}" in pattern]
-    norm = "FakeLayerNorm" if config.normalization_type == "no_norm" else "LayerNorm"
-    for values in product(*(choices[name] for name in used)):
-        yield {"norm": norm} | dict(zip(used, values, strict=True))
+    return Naming(lambda name, head: places[name], translate)

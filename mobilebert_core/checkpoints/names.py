@@ -1,12 +1,14 @@
-"""From the names in a file to canonical names.
+"""Between the names in a file and canonical names.
 
-Rules: every tensor of a file is known to some head, is of a kind that no model needs (a note says
-so), or is part of an error that lists all such tensors. A tied tensor is checked against its owner
-and dropped, or stands in for an owner that the file omits. Read next: a format's module.
+A format gives a `Naming`: where it keeps each canonical tensor, and what each name in a file stands
+for. Rules of reading: every tensor of a file is known to some head, is of a kind that no model
+needs (a note says so), or is part of an error that lists all such tensors. A tied tensor is checked
+against its owner and dropped, or stands in for an owner that the file omits. Read next: a format's
+module.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.errors import CheckpointError, raise_faults
 from mobilebert_core.heads import HEADS
 
+REPEATED = "that repeats another, to which it is tied"
 _UNUSED = "that this configuration never uses"
 # Norms in the PyTorch files of the first years.
 _OLD_SUFFIXES = {".gamma": ".weight", ".beta": ".bias"}
@@ -38,6 +41,47 @@ class FileName:
 
 UNKNOWN = FileName("")
 Translation = Callable[[str], FileName]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a file keeps a canonical tensor.
+
+    Attributes:
+        name: its name in the file.
+        transposed: whether the file holds the transpose.
+    """
+
+    name: str
+    transposed: bool = False
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How a format names the tensors of one configuration, in both directions.
+
+    Attributes:
+        place: canonical name and head -> where a file of that head keeps the tensor.
+        translate: name in a file -> what it stands for.
+        copies: tied tensors, by canonical name, that files repeat beside their owners.
+    """
+
+    place: Callable[[str, str], Place]
+    translate: Translation
+    copies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A tensor of a file that is not among the canonical weights.
+
+    Attributes:
+        name: its name in the file.
+        kind: says why; completes "a tensor".
+    """
+
+    name: str
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -74,9 +118,12 @@ class Vocabulary:
         return cls(owners, frozenset(spec.name for spec in tied), frozenset(unused))
 
 
-def hugging_face_names(config: MobileBertConfig) -> Translation:
-    """The translation of names in Hugging Face's PyTorch files: with or without `mobilebert.`."""
+def hugging_face_naming(config: MobileBertConfig) -> Naming:
+    """Hugging Face's PyTorch files: canonical names, in a base model's without `mobilebert.`."""
     vocabulary = Vocabulary.of(config)
+
+    def place(name: str, head: str) -> Place:
+        return Place(name.removeprefix(schema.PREFIX) if head == "base" else name)
 
     def translate(name: str) -> FileName:
         if name.endswith("position_ids"):
@@ -87,12 +134,22 @@ def hugging_face_names(config: MobileBertConfig) -> Translation:
         prefixed = schema.PREFIX + name
         return FileName(prefixed if prefixed in vocabulary else name)
 
-    return translate
+    return Naming(place, translate)
 
 
-def to_hugging_face(name: str, head: str) -> str:
-    """The name of a canonical tensor in a file of Hugging Face; a base model's has no prefix."""
-    return name.removeprefix(schema.PREFIX) if head == "base" else name
+@dataclass(frozen=True, eq=False)
+class CanonicalTensors:
+    """The tensors of a file, sorted.
+
+    Attributes:
+        store: the owned tensors of all heads that the file has.
+        origins: canonical name -> where in the file.
+        dropped: what the file has beside these.
+    """
+
+    store: TensorStore
+    origins: Mapping[str, Place]
+    dropped: tuple[Dropped, ...]
 
 
 def canonical_tensors(
@@ -100,7 +157,7 @@ def canonical_tensors(
     translate: Translation,
     config: MobileBertConfig,
     path: Path,
-) -> tuple[TensorStore, tuple[str, ...]]:
+) -> CanonicalTensors:
     """Give the tensors of a file their canonical names.
 
     Args:
@@ -109,21 +166,25 @@ def canonical_tensors(
         config: decides which names there are.
         path: the file, for errors.
 
-    Returns:
-        The owned tensors of all heads that the file has, and one note for each kind of tensor that
-        was left out.
-
     Raises:
         CheckpointError: lists every unknown tensor, every dtype that is none of weights, every
             name that stands for a tensor already there and every tied pair that disagrees.
     """
     vocabulary = Vocabulary.of(config)
     faults: list[str] = []
-    found, ignored = _sort(tensors, translate, vocabulary, faults)
-    store = _owners(found, vocabulary, faults)
+    origins, dropped = _sort(tensors, translate, vocabulary, faults)
+    found = {
+        name: tensors[origin.name].transposed() if origin.transposed else tensors[origin.name]
+        for name, origin in origins.items()
+    }
+    owners = _owners(found, vocabulary, faults)
     raise_faults(CheckpointError, f"The tensors of {path} are not those of a MobileBERT", faults)
-    return store, tuple(
-        f"Ignored {count} tensor{'s' * (count > 1)} {kind}." for kind, count in ignored.items()
+    repeated = found.keys() - set(owners.values())
+    dropped += [Dropped(origins[name].name, REPEATED) for name in found if name in repeated]
+    return CanonicalTensors(
+        TensorStore({owner: found[name] for owner, name in owners.items()}),
+        {owner: origins[name] for owner, name in owners.items()},
+        tuple(dropped),
     )
 
 
@@ -132,46 +193,73 @@ def _sort(
     translate: Translation,
     vocabulary: Vocabulary,
     faults: list[str],
-) -> tuple[dict[str, StoredTensor], Counter[str]]:
-    """The tensors by canonical name, and how many of each kind were ignored; the rest is faults."""
-    found: dict[str, StoredTensor] = {}
-    ignored: Counter[str] = Counter()
+) -> tuple[dict[str, Place], list[Dropped]]:
+    """Where each canonical name is, and what is ignored; the rest is faults."""
+    origins: dict[str, Place] = {}
+    ignored: list[Dropped] = []
     for name, tensor in tensors.items():
         meaning = translate(name)
         canonical = meaning.canonical
         if meaning.ignored or canonical in vocabulary.unused:
-            ignored[meaning.ignored or _UNUSED] += 1
+            ignored.append(Dropped(name, meaning.ignored or _UNUSED))
         elif canonical not in vocabulary:
             faults.append(f"unknown: {name} {tensor.shape}")
-        elif canonical in found:
+        elif canonical in origins:
             faults.append(f"twice: {name} stands for {canonical}, which another name stands for")
         elif tensor.dtype not in DTYPES:
             faults.append(f"dtype: {name} is {tensor.dtype}, expected one of {', '.join(DTYPES)}")
         else:
-            found[canonical] = tensor.transposed() if meaning.transposed else tensor
-    return found, ignored
+            origins[canonical] = Place(name, meaning.transposed)
+    return origins, ignored
 
 
 def _owners(
     found: Mapping[str, StoredTensor], vocabulary: Vocabulary, faults: list[str]
-) -> TensorStore:
-    """The owned tensors, each from itself or from a copy; copies must not disagree."""
-    owners: dict[str, StoredTensor] = {}
+) -> dict[str, str]:
+    """Owner -> the tensor with its values, itself or a copy; copies must not disagree."""
+    owners: dict[str, str] = {}
     for owner, copies in vocabulary.owners.items():
         present = [name for name in (owner, *copies) if name in found]
         if not present:
             continue
         first, *others = present
-        owners[owner] = found[first]
+        owners[owner] = first
         faults += [
             f"tied: {name} and {first} differ, expected the same values under both names"
             for name in others
             if not _identical(found[first], found[name])
         ]
-    return TensorStore(owners)
+    return owners
 
 
 def _identical(first: StoredTensor, second: StoredTensor) -> bool:
     if (first.shape, first.dtype) != (second.shape, second.dtype):
         return False
     return first.read().tobytes() == second.read().tobytes()
+
+
+def notes_of(dropped: Iterable[Dropped]) -> tuple[str, ...]:
+    """One sentence for each kind of tensor that no model needs."""
+    counts = Counter(each.kind for each in dropped if each.kind != REPEATED)
+    return tuple(
+        f"Ignored {count} tensor{'s' * (count > 1)} {kind}." for kind, count in counts.items()
+    )
+
+
+def tensors_to_write(
+    tensors: Mapping[str, StoredTensor],
+    naming: Naming,
+    config: MobileBertConfig,
+    head: str,
+) -> dict[str, StoredTensor]:
+    """Give the owned tensors of a head their names in a file, and add the copies it repeats."""
+    named = {
+        spec.name: tensors[spec.tied_to or spec.name]
+        for spec in schema.tensors(config, head).values()
+        if spec.name in tensors or (spec.name in naming.copies and spec.tied_to in tensors)
+    }
+    written: dict[str, StoredTensor] = {}
+    for name, tensor in named.items():
+        place = naming.place(name, head)
+        written[place.name] = tensor.transposed() if place.transposed else tensor
+    return written

@@ -4,12 +4,13 @@ Rules: a folder holds one checkpoint, and what is ambiguous is refused, with one
 in both formats of PyTorch are one model, and safetensors is taken. Read next: `formats.py`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from mobilebert_core.checkpoints.atomic import backups_of
 from mobilebert_core.checkpoints.formats import FORMATS, Format, get_format
-from mobilebert_core.checkpoints.names import canonical_tensors
+from mobilebert_core.checkpoints.names import Dropped, Place, canonical_tensors, notes_of
 from mobilebert_core.checkpoints.store import TensorStore
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.dialects import Dialect, read_json_object
@@ -28,7 +29,8 @@ class Checkpoint:
         head: the head that the configuration file names, or None.
         format: the format's name.
         path: the folder.
-        notes: one sentence for each kind of thing that was ignored.
+        origins: canonical name -> where in the files.
+        dropped: what the files have beside these weights.
     """
 
     config: MobileBertConfig
@@ -36,7 +38,13 @@ class Checkpoint:
     head: str | None
     format: str
     path: Path
-    notes: tuple[str, ...]
+    origins: Mapping[str, Place]
+    dropped: tuple[Dropped, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """One sentence for each kind of tensor that was ignored."""
+        return notes_of(self.dropped)
 
 
 def open_checkpoint(
@@ -47,7 +55,7 @@ def open_checkpoint(
     Args:
         source: a folder, or a weights file (or its index) with the configuration beside it.
         dialect: how to read the configuration; None detects it.
-        format: `safetensors`, `torch-bin` or `google-tf1`; None detects it. A folder that holds
+        format: name of the format; None detects it. A folder that holds
             both PyTorch formats is read as safetensors.
 
     Raises:
@@ -68,8 +76,10 @@ def open_checkpoint(
     config_path = _find_config(folder, row)
     config = MobileBertConfig.from_json_file(config_path, dialect)
     tensors = row.read(entry)
-    weights, notes = canonical_tensors(tensors, row.translation(config), config, entry)
-    return Checkpoint(config, weights, _head(config_path), row.name, folder, notes)
+    found = canonical_tensors(tensors, row.naming(config).translate, config, entry)
+    return Checkpoint(
+        config, found.store, _head(config_path), row.name, folder, found.origins, found.dropped
+    )
 
 
 def _absent(source: Path) -> str:

@@ -15,21 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from mobilebert_core.checkpoints.files import damaged, map_file, parse_json_object
-from mobilebert_core.checkpoints.sharding import (
-    INDEX_SUFFIX,
-    plan_shards,
-    read_sharded,
-    write_index,
-)
-from mobilebert_core.checkpoints.store import (
-    Array,
-    StoredTensor,
-    TensorStore,
-    check_shape,
-    mapped_tensor,
-)
+from mobilebert_core.checkpoints.sharding import read_sharded, write_sharded
+from mobilebert_core.checkpoints.store import StoredTensor, check_shape, mapped_tensor
 
-FILE = "model.safetensors"
 _DTYPE_NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
@@ -62,30 +50,18 @@ def _stored_tensor(
     return mapped_tensor(data, shape, dtype, start + entry["data_offsets"][0])
 
 
-def write_safetensors(
-    folder: Path, weights: Mapping[str, Array], names: Mapping[str, str], limit: int | None
-) -> None:
-    """Write weights into a folder, one file at a time.
+def write_safetensors(folder: Path, tensors: Mapping[str, StoredTensor], limit: int | None) -> None:
+    """Write tensors into a folder, one file at a time.
 
     Args:
         folder: an existing folder without weights.
-        weights: canonical name -> array.
-        names: canonical name -> name in the file.
+        tensors: name in the file -> tensor.
         limit: most bytes of a file; None writes a single one.
     """
-    sizes = {name: _size(weights, name) for name in names}
-    shards = plan_shards(sizes, "model", ".safetensors", limit)
-    for file, members in shards.items():
-        arrays = {names[name]: np.asarray(weights[name], order="C") for name in members}
+
+    def write(path: Path, members: Mapping[str, StoredTensor]) -> None:
+        arrays = {name: np.asarray(tensor.read(), order="C") for name, tensor in members.items()}
         # transformers refuses a file whose metadata do not name a format.
-        save_file(arrays, folder / file, metadata={"format": "pt"})
-    if len(shards) > 1:
-        in_file = {file: [names[name] for name in members] for file, members in shards.items()}
-        write_index(folder / (FILE + INDEX_SUFFIX), in_file, sum(sizes.values()))
+        save_file(arrays, path, metadata={"format": "pt"})
 
-
-def _size(weights: Mapping[str, Array], name: str) -> int:
-    """Bytes of a tensor, without reading one that is on disk."""
-    if isinstance(weights, TensorStore):
-        return weights.nbytes(name)
-    return weights[name].nbytes
+    write_sharded(folder, "model", ".safetensors", tensors, limit, write)

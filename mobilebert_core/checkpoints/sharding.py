@@ -68,38 +68,50 @@ def _is_plain(name: str) -> bool:
     return name not in ("", ".", "..") and not set(name) & set("/\\:\0")
 
 
-def plan_shards(
-    sizes: Mapping[str, int], stem: str, suffix: str, limit: int | None
-) -> dict[str, list[str]]:
-    """Distribute tensors over files: file name -> tensor names.
+def write_sharded(
+    folder: Path,
+    stem: str,
+    suffix: str,
+    tensors: Mapping[str, StoredTensor],
+    limit: int | None,
+    write: Callable[[Path, Mapping[str, StoredTensor]], None],
+) -> None:
+    """Write tensors into one file, or into several and their index.
 
     Args:
-        sizes: bytes of each tensor, in the order in which they are stored.
+        folder: an existing folder without weights.
         stem: start of the file names, e.g. `model`.
         suffix: end of the file names, e.g. `.safetensors`.
+        tensors: name in the file -> tensor, in the order in which they are stored.
         limit: most bytes of a file; a tensor above it gets a file of its own. None is no limit.
+        write: writes one file.
     """
-    shards: list[list[str]] = [[]]
-    used = 0
-    for name, size in sizes.items():
-        if limit is not None and shards[-1] and used + size > limit:
-            shards.append([])
-            used = 0
-        shards[-1].append(name)
-        used += size
+    shards = _plan_shards(tensors, limit)
     if len(shards) == 1:
-        return {stem + suffix: shards[0]}
-    return {
-        f"{stem}-{number:05d}-of-{len(shards):05d}{suffix}": names
-        for number, names in enumerate(shards, start=1)
-    }
-
-
-def write_index(path: Path, shards: Mapping[str, list[str]], total_size: int) -> None:
-    """Write the index file of several weights files."""
-    weight_map = {name: file for file, names in shards.items() for name in names}
+        write(folder / (stem + suffix), shards[0])
+        return
+    weight_map: dict[str, str] = {}
+    for number, members in enumerate(shards, start=1):
+        file = f"{stem}-{number:05d}-of-{len(shards):05d}{suffix}"
+        write(folder / file, members)
+        weight_map |= dict.fromkeys(members, file)
     values = {
-        "metadata": {"total_size": total_size},
+        "metadata": {"total_size": sum(tensor.nbytes for tensor in tensors.values())},
         "weight_map": dict(sorted(weight_map.items())),
     }
-    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    index = folder / (stem + suffix + INDEX_SUFFIX)
+    index.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def _plan_shards(
+    tensors: Mapping[str, StoredTensor], limit: int | None
+) -> list[dict[str, StoredTensor]]:
+    shards: list[dict[str, StoredTensor]] = [{}]
+    used = 0
+    for name, tensor in tensors.items():
+        if limit is not None and shards[-1] and used + tensor.nbytes > limit:
+            shards.append({})
+            used = 0
+        shards[-1][name] = tensor
+        used += tensor.nbytes
+    return shards

@@ -44,6 +44,11 @@ class StoredTensor:
     dtype: str
     read: Callable[[], Array]
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes that its values take; `dtype` is one of `DTYPES`."""
+        return prod(self.shape) * DTYPES[self.dtype].itemsize
+
     def transposed(self) -> "StoredTensor":
         """The same tensor with its axes reversed."""
         read = self.read
@@ -128,7 +133,11 @@ class TensorStore(Mapping[str, Array]):
 
     def nbytes(self, name: str) -> int:
         """The bytes that one tensor takes; reads no data."""
-        return prod(self.shape(name)) * self.dtype(name).itemsize
+        return self._tensors[name].nbytes
+
+    def stored(self, name: str) -> StoredTensor:
+        """One tensor, still on disk."""
+        return self._tensors[name]
 
     def select(self, names: Iterable[str]) -> "TensorStore":
         """A store of some of the tensors; reads no data.
@@ -137,3 +146,17 @@ class TensorStore(Mapping[str, Array]):
             KeyError: a name is not in the store.
         """
         return TensorStore({name: self._tensors[name] for name in names})
+
+
+def stored_tensors(weights: Mapping[str, Array]) -> dict[str, StoredTensor]:
+    """Weights as tensors that are read when asked for, whether they are on disk or in memory.
+
+    A dtype that is none of weights keeps its name; saving refuses it.
+    """
+    if isinstance(weights, TensorStore):
+        return {name: weights.stored(name) for name in weights}
+    return {name: _in_memory(weights[name]) for name in weights}
+
+
+def _in_memory(values: Array) -> StoredTensor:
+    return StoredTensor(values.shape, str(values.dtype), lambda: values)

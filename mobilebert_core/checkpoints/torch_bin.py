@@ -7,8 +7,6 @@ members as they are, so a compressed one is not PyTorch's.
 """
 
 import mmap
-import struct
-import zipfile
 from collections.abc import Callable
 from math import prod
 from pathlib import Path
@@ -17,8 +15,8 @@ from mobilebert_core.checkpoints.files import ByteReader, damaged, map_file
 from mobilebert_core.checkpoints.sharding import read_sharded
 from mobilebert_core.checkpoints.store import DTYPES, StoredTensor, check_shape, mapped_tensor
 from mobilebert_core.checkpoints.torch_pickle import Storage, StridedTensor, load_pickle
+from mobilebert_core.checkpoints.zip_archives import ZIP_START, archive_members, member_range
 
-_ZIP_START = b"PK\x03\x04"
 _LEGACY_START = b"\x80\x02"
 _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 _PROTOCOL_VERSION = 1001
@@ -43,7 +41,7 @@ def read_torch_bin(path: Path) -> dict[str, StoredTensor]:
 def _read_file(path: Path) -> dict[str, StoredTensor]:
     data = map_file(path)
     start = data[:4]
-    if start == _ZIP_START:
+    if start == ZIP_START:
         state, locate = _open_archive(path, data)
     elif start[:2] == _LEGACY_START:
         state, locate = _open_legacy(path, data)
@@ -92,7 +90,7 @@ def _stored_tensor(
 
 
 def _open_archive(path: Path, data: mmap.mmap) -> tuple[dict[str, StridedTensor], Locate]:
-    members = _archive_members(path)
+    members = archive_members(path)
     pickles = [name for name in members if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(pickles) != 1:
         raise damaged(path, f"a zip archive with {len(pickles)} files */data.pkl, expected one")
@@ -100,7 +98,7 @@ def _open_archive(path: Path, data: mmap.mmap) -> tuple[dict[str, StridedTensor]
     if f"{folder}constants.pkl" in members:
         raise damaged(path, "a TorchScript program, expected weights")
     if f"{folder}byteorder" in members:
-        start, size = _member_range(path, data, members[f"{folder}byteorder"])
+        start, size = member_range(path, data, members[f"{folder}byteorder"])
         if data[start : start + size] != b"little":
             raise damaged(path, "its numbers are big-endian, expected little-endian ones")
 
@@ -108,49 +106,14 @@ def _open_archive(path: Path, data: mmap.mmap) -> tuple[dict[str, StridedTensor]
         member = members.get(f"{folder}data/{storage.key}")
         if member is None:
             raise damaged(path, f"the storage {storage.key!r} is missing")
-        start, size = _member_range(path, data, member)
+        start, size = member_range(path, data, member)
         if size != storage.size * _ITEM_SIZES[storage.dtype]:
             raise damaged(path, f"the storage {storage.key!r} has {size} bytes, not what it says")
         return start
 
-    start, size = _member_range(path, data, members[pickles[0]])
+    start, size = member_range(path, data, members[pickles[0]])
     state = load_pickle(ByteReader(data, path, start, start + size))
     return _flat_state(path, state), locate
-
-
-def _archive_members(path: Path) -> dict[str, zipfile.ZipInfo]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            infos = archive.infolist()
-    except (
-        zipfile.BadZipFile,
-        struct.error,
-        OSError,
-        ValueError,
-        OverflowError,
-        NotImplementedError,
-    ) as error:
-        raise damaged(path, f"no complete zip archive ({error})") from error
-    members = {info.filename: info for info in infos}
-    if len(members) != len(infos):
-        raise damaged(path, "a zip archive with several files of one name")
-    return members
-
-
-def _member_range(path: Path, data: mmap.mmap, member: zipfile.ZipInfo) -> tuple[int, int]:
-    """First byte and length of an archive member's content."""
-    if member.compress_type != zipfile.ZIP_STORED or member.compress_size != member.file_size:
-        raise damaged(path, f"{member.filename!r} is compressed, which PyTorch never does")
-    # A local header repeats name and extra field, the latter with another length: for alignment.
-    if member.header_offset < 0:
-        raise damaged(path, f"{member.filename!r} lies outside the file")
-    reader = ByteReader(data, path, min(member.header_offset, len(data)))
-    if reader.take(4) != _ZIP_START:
-        raise damaged(path, f"{member.filename!r} is not where the archive says")
-    reader.skip(22)
-    name_size, extra_size = reader.number("<H"), reader.number("<H")
-    reader.skip(name_size + extra_size)
-    return reader.skip(member.file_size), member.file_size
 
 
 def _open_legacy(path: Path, data: mmap.mmap) -> tuple[dict[str, StridedTensor], Locate]:

@@ -8,8 +8,7 @@ from safetensors.numpy import save_file
 
 from mobilebert_core import schema
 from mobilebert_core.checkpoints import open_checkpoint
-from mobilebert_core.checkpoints.google_tf1 import google_names
-from mobilebert_core.checkpoints.names import Vocabulary
+from mobilebert_core.checkpoints.google_tf1 import google_naming
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.errors import CheckpointError
 from mobilebert_core.heads import HEADS
@@ -159,20 +158,23 @@ def test_store_is_in_the_order_of_the_computation(write, config, weights):
     assert list(store) == list(weights)
 
 
+def every_owned_name(config):
+    return {
+        name: spec for head in HEADS for name, spec in schema.owned_tensors(config, head).items()
+    }
+
+
 @pytest.mark.parametrize("preset", ["default", "opt", "tiny", "teacher"])
 def test_google_table_has_every_owned_tensor_under_a_name_of_its_own(preset):
     config = MobileBertConfig.preset(preset, num_hidden_layers=2)
-    names = google_names(config)
-    vocabulary = Vocabulary.of(config)
-    assert vocabulary.owners.keys() <= names.keys()
-    assert len({google for google, _ in names.values()}) == len(names)
+    place = google_naming(config).place
+    names = every_owned_name(config)
+    assert len({place(name, "base").name for name in names}) == len(names)
 
 
 def test_google_table_transposes_kernels_only(config):
-    names = google_names(config)
-    for head in HEADS:
-        for name, spec in schema.owned_tensors(config, head).items():
-            google, transposed = names[name]
-            kernel = google.endswith(("/kernel", "extra_output_weights"))
-            assert transposed == kernel, name
-            assert len(spec.shape) == 2 or not transposed
+    for name, spec in every_owned_name(config).items():
+        place = google_naming(config).place(name, "base")
+        kernel = place.name.endswith(("/kernel", "extra_output_weights"))
+        assert place.transposed == kernel, name
+        assert len(spec.shape) == 2 or not place.transposed
