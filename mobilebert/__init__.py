@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mobilebert_core.backend import BackendInfo, Feature
+    from mobilebert_core.comparison import diff
     from mobilebert_core.config import MobileBertConfig
     from mobilebert_core.config import MobileBertConfig as Config
+    from mobilebert_core.conversion import convert
     from mobilebert_core.errors import (
         BackendError,
         BrokenBackendError,
@@ -44,6 +46,8 @@ _EXPORTS = {
     "load": "loading:load",
     "create": "loading:create",
     "save": "loading:save",
+    "convert": "conversion:convert",
+    "diff": "comparison:diff",
     "resize_token_embeddings": "loading:resize_token_embeddings",
     "load_tokenizer": "tokenization:load_tokenizer",
     "MobileBertTokenizer": "tokenization:MobileBertTokenizer",
@@ -90,7 +94,9 @@ __all__ = [
     "UnknownBackendError",
     "__version__",
     "backends",
+    "convert",
     "create",
+    "diff",
     "get_backend",
     "load",
     "load_tokenizer",

@@ -7,11 +7,9 @@ usage is exit code 2. Everything else is a defect and keeps its traceback. Read 
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.text import Text
 from typer.core import TyperGroup
 
-from mobilebert.commands import backends, conformance, demo, inspect
+from mobilebert.commands import backends, conformance, convert, demo, diff, inspect, show_error
 from mobilebert_core.errors import MobileBertError
 
 
@@ -23,8 +21,7 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except MobileBertError as error:
-            message = Text.assemble(("Error: ", "bold red"), str(error))
-            Console(stderr=True).print(message, soft_wrap=True)
+            show_error(error)
             raise typer.Exit(1) from error
 
 
@@ -55,13 +52,16 @@ def _mobilebert(
     """MobileBERT for NumPy, PyTorch, TensorFlow and JAX.
 
     Start with `mobilebert backends` for what is installed, `mobilebert demo` for all of it at work,
-    `mobilebert inspect FOLDER` for a checkpoint of your own, and `mobilebert conformance` for the
-    proof that all backends compute the same.
+    `mobilebert inspect FOLDER` for a checkpoint of your own, `mobilebert convert` and `mobilebert
+    diff` to move it between frameworks, and `mobilebert conformance` for the proof that all
+    backends compute the same.
     """
 
 
 app.command("backends")(backends.command)
 app.command("inspect")(inspect.command)
+app.command("convert")(convert.command)
+app.command("diff")(diff.command)
 app.command("demo")(demo.command)
 app.command("conformance")(conformance.command)
 

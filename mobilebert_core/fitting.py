@@ -5,7 +5,6 @@ the rest, and what it lacks is made from the seed, with a warning. Parts of the 
 made and never left out.
 """
 
-import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,15 +12,13 @@ from typing import Any
 import numpy as np
 
 from mobilebert_core import schema
-from mobilebert_core.checkpoints import Checkpoint
+from mobilebert_core.checkpoints import Checkpoint, StoredTensor
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.errors import CheckpointError, MobileBertWarning
 from mobilebert_core.initialization import initial_tensor
 from mobilebert_core.schema import TensorSpec
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-logger = logging.getLogger("mobilebert")
 
 _ENCODER_PARTS = ("embeddings", "encoder")
 
@@ -68,9 +65,6 @@ def fit_weights(
             f"{error}\nA head for another number of labels: pass ignore_mismatched_sizes=True "
             "to give it fresh weights"
         ) from error
-    dropped = sorted(name for name in store if name not in specs)
-    if dropped:
-        logger.info("%s: the %s model leaves out %s", checkpoint.path, head, ", ".join(dropped))
     if fresh:
         warnings.warn(
             f"{checkpoint.path} holds no weights that fit {', '.join(sorted(fresh))} of the {head} "
@@ -120,6 +114,7 @@ class FittedWeights(Mapping[str, Array]):
 
     Attributes:
         fresh: names of the tensors that are made from the seed.
+        dropped: names of the tensors of the checkpoint that the head does not have.
     """
 
     def __init__(
@@ -134,11 +129,18 @@ class FittedWeights(Mapping[str, Array]):
         self._config = config
         self._specs = specs
         self.fresh = fresh
+        self.dropped = tuple(name for name in self._store if name not in specs or name in fresh)
         self._seed = seed
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of one tensor; reads no data."""
         return self._specs[name].shape
+
+    def stored(self, name: str) -> StoredTensor:
+        """One tensor, not read or made yet; a fresh one is float32."""
+        if name not in self.fresh:
+            return self._store.stored(name)
+        return StoredTensor(self.shape(name), "float32", lambda: self[name])
 
     def __getitem__(self, name: str) -> Array:
         if name in self.fresh:

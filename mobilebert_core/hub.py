@@ -4,14 +4,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from mobilebert_core.checkpoints.formats import FORMATS, get_format
 from mobilebert_core.errors import CheckpointError, MissingDependencyError
 
 _PART = r"[A-Za-z0-9_]([\w.-]*[A-Za-z0-9_])?"
 _HUB_ID = re.compile(rf"{_PART}(/{_PART})?", re.ASCII)
-
-CONFIG_PATTERNS = ("config.json", "bert_config.json")
-WEIGHT_PATTERNS = ("*.safetensors", "*.safetensors.index.json")
-PICKLE_PATTERNS = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
 
 
 def resolve(source: str | Path, patterns: Sequence[str], *, revision: str | None = None) -> Path:
@@ -66,9 +63,13 @@ def _existing(source: str | Path) -> Path | None:
         return None
 
 
-def resolve_checkpoint(source: str | Path, *, revision: str | None = None) -> Path:
-    """`resolve` for a model: pickles are downloaded only where there are no safetensors."""
-    path = resolve(source, CONFIG_PATTERNS + WEIGHT_PATTERNS, revision=revision)
-    if _existing(source) is not None or any(path.glob("*.safetensors")):
-        return path
-    return resolve(source, CONFIG_PATTERNS + PICKLE_PATTERNS, revision=revision)
+def resolve_checkpoint(
+    source: str | Path, *, revision: str | None = None, format: str | None = None
+) -> Path:
+    """`resolve` for a model: its configuration, and its weights in the first format that it has."""
+    rows = FORMATS.values() if format is None else (get_format(format),)
+    for row in rows:
+        path = resolve(source, row.config_names + row.entries + row.others, revision=revision)
+        if _existing(source) is not None or any(map(row.owns, path.iterdir())):
+            break
+    return path

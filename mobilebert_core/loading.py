@@ -7,7 +7,8 @@
 
 import dataclasses
 import inspect
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from mobilebert_core.heads import HEADS, get_head
 from mobilebert_core.initialization import initial_weights
 from mobilebert_core.precision import choose_dtype
 from mobilebert_core.resizing import resize_token_embeddings as resize_weights
+
+_logger = logging.getLogger("mobilebert")
 
 
 def load(
@@ -70,17 +73,22 @@ def load(
         ConfigError: an invalid configuration, head, dtype or precision.
         BackendError: the backend cannot be used; the class says why.
     """
-    _check_options(config_changes)
+    check_options(load, config_changes)
     chosen = registry.get(backend)
     checkpoint = open_checkpoint(
-        hub.resolve_checkpoint(source, revision=revision), dialect=dialect, format=format
+        hub.resolve_checkpoint(source, revision=revision, format=format),
+        dialect=dialect,
+        format=format,
     )
-    head = head or checkpoint.head or infer_head(checkpoint)
+    head = choose_head(checkpoint, head)
     config = check_config(config or checkpoint.config).replace(**config_changes)
     name = choose_dtype(chosen, dtype, precision, default=_own_dtype(checkpoint, chosen))
     weights = fit_weights(
         checkpoint, config, head, seed=seed, ignore_mismatched_sizes=ignore_mismatched_sizes
     )
+    if weights.dropped:
+        parts = dict.fromkeys(".".join(each.split(".")[:-1][:2]) for each in weights.dropped)
+        _logger.warning("%s: the %s model leaves out its %s", source, head, ", ".join(parts))
     return _build(chosen, config, head, weights, name, device, precision)
 
 
@@ -176,17 +184,25 @@ def resize_token_embeddings(model: Any, vocab_size: int, *, seed: int = 0) -> An
     return _build(backend, config, own.head, weights, dtype, device, precision)
 
 
-def _check_options(config_changes: dict[str, Any]) -> None:
-    """Refuse what is neither an option of `load` nor a field of the configuration."""
+def check_options(function: Callable[..., Any], config_changes: Mapping[str, Any]) -> None:
+    """Refuse what is neither an option of a function nor a field of the configuration.
+
+    Raises:
+        ConfigError: lists the options.
+    """
     fields = {each.name for each in dataclasses.fields(MobileBertConfig)}
     unknown = sorted(config_changes.keys() - fields)
     if not unknown:
         return
-    options = list(inspect.signature(load).parameters)[3:-1]
+    options = [
+        each.name
+        for each in inspect.signature(function).parameters.values()
+        if each.default is not each.empty
+    ]
     hint = " (torch_dtype is called dtype here)" if "torch_dtype" in unknown else ""
     raise ConfigError(
-        f"{', '.join(map(repr, unknown))} is no option of load and no configuration field{hint}; "
-        f"options are {', '.join(options)}; fields are those of mobilebert.Config"
+        f"{', '.join(map(repr, unknown))} is no option of {function.__name__} and no configuration "
+        f"field{hint}; options are {', '.join(options)}; fields are those of mobilebert.Config"
     )
 
 
@@ -226,6 +242,16 @@ def _own_model(model: Any) -> Model:
             f"mobilebert.load or mobilebert.create returns{wrapper}"
         )
     return model
+
+
+def choose_head(checkpoint: Checkpoint, head: str | None) -> str:
+    """The head that was asked for, or else the checkpoint's.
+
+    Raises:
+        CheckpointError: nobody says which head it is.
+        ConfigError: no head has this name.
+    """
+    return get_head(head).name if head else checkpoint.head or infer_head(checkpoint)
 
 
 def infer_head(checkpoint: Checkpoint) -> str:

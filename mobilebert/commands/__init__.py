@@ -5,6 +5,10 @@ that `--help` is quick; text that is not ours goes through `plain`, for `[torch]
 """
 
 import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
 from typing import Any
 
 import typer
@@ -13,7 +17,40 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+
+class Dialect(StrEnum):
+    """The dialects of a configuration file, as `mobilebert_core.dialects` has them."""
+
+    TRANSFORMERS = "transformers"
+    GOOGLE = "google"
+
+
 _WIDTH_OF_PIPES = 160  # a file or a pipe has no width, and names broken in two cannot be searched
+
+
+def show_error(error: Exception) -> None:
+    """One message on standard error."""
+    message = Text.assemble(("Error: ", "bold red"), str(error))
+    Console(stderr=True).print(message, soft_wrap=True)
+
+
+@contextmanager
+def show_warnings() -> Iterator[None]:
+    """Show the library's own warnings as notes on standard error, without file and line."""
+    from mobilebert_core.errors import MobileBertWarning
+
+    usual = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, MobileBertWarning):
+            note = Text.assemble(("Note: ", "bold yellow"), str(message))
+            Console(stderr=True).print(note, soft_wrap=True)
+        else:
+            usual(message, category, *where, **more)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def console() -> Console:

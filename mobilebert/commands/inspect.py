@@ -1,14 +1,13 @@
 """`mobilebert inspect`: what is in a checkpoint."""
 
 import re
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import filesize
 from rich.table import Table
 
-from mobilebert.commands import console, new_table, plain, print_json
+from mobilebert.commands import Dialect, console, new_table, plain, print_json
 
 if TYPE_CHECKING:
     from mobilebert_core.inspection import HeadRow, Inspection
@@ -16,11 +15,6 @@ if TYPE_CHECKING:
 
 # A layer with its number or numbers, or else the first word or two.
 _GROUP = re.compile(r"(mobilebert\.encoder\.layer\.(?:\d+|\{.*?\})|mobilebert\.\w+|\w+)\.(.+)")
-
-
-class _Dialect(StrEnum):
-    TRANSFORMERS = "transformers"
-    GOOGLE = "google"
 
 
 def command(
@@ -37,7 +31,7 @@ def command(
         str | None, typer.Option(help="Which format to open when a folder holds several.")
     ] = None,
     dialect: Annotated[
-        _Dialect | None, typer.Option(help="How to read a configuration that does not say it.")
+        Dialect | None, typer.Option(help="How to read a configuration that does not say it.")
     ] = None,
 ) -> None:
     """Show the configuration, heads, sizes and tensors of a checkpoint.

@@ -7,7 +7,7 @@ nothing in them is ever executed, and each fault is a `CheckpointError`. One mod
 """
 
 from mobilebert_core.checkpoints.reading import Checkpoint, open_checkpoint
-from mobilebert_core.checkpoints.store import TensorStore
+from mobilebert_core.checkpoints.store import StoredTensor, TensorStore
 from mobilebert_core.checkpoints.writing import save_checkpoint
 
-__all__ = ["Checkpoint", "TensorStore", "open_checkpoint", "save_checkpoint"]
+__all__ = ["Checkpoint", "StoredTensor", "TensorStore", "open_checkpoint", "save_checkpoint"]

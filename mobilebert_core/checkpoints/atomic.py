@@ -29,15 +29,14 @@ def backups_of(folder: Path) -> list[Path]:
 
 
 def replace_folder(
-    folder: Path, fill: Callable[[Path], None], replaces: Callable[[str], bool]
+    folder: Path, fill: Callable[[Path], None], replaces: Callable[[Path], bool]
 ) -> None:
     """Give a folder new content, all of it or nothing.
 
     Args:
         folder: the destination; made if need be.
         fill: writes the new content into the folder it is given.
-        replaces: whether an old file of this name goes even if no new one has its name. Other old
-            files stay.
+        replaces: whether an old file or folder goes even if no new one has its name. Others stay.
 
     Raises:
         CheckpointError: the destination is a file, or the working directory is in it.
@@ -71,14 +70,16 @@ def _check_destination(folder: Path) -> None:
         )
 
 
-def _keep_other_files(old: Path, new: Path, replaces: Callable[[str], bool]) -> None:
+def _keep_other_files(old: Path, new: Path, replaces: Callable[[Path], bool]) -> None:
     """Put the old files that stay into the new folder, as links where the file system has them."""
     for path in old.iterdir():
         target = new / path.name
+        if replaces(path):
+            continue
         if path.is_dir() and not path.is_symlink():
             target.mkdir(exist_ok=True)
             _keep_other_files(path, target, lambda _: False)
-        elif os.path.lexists(target) or replaces(path.name):
+        elif os.path.lexists(target):
             continue
         elif path.is_symlink():
             target.symlink_to(path.readlink())

@@ -20,12 +20,31 @@ def damaged(path: Path, what: str) -> CheckpointError:
     return CheckpointError(f"{path} is damaged or of another kind: {what}; get the file again")
 
 
+def check_inside(path: Path, folder: Path) -> None:
+    """Refuse a file of a checkpoint that is a symbolic link out of the checkpoint's folder.
+
+    Links into the hub's download cache, from `snapshots/<commit>/` to `blobs/`, are as they should
+    be.
+
+    Raises:
+        CheckpointError: the link leads elsewhere.
+    """
+    target, home = path.resolve(), folder.resolve()
+    if not target.is_relative_to(home) and target.parent != home.parent.parent / "blobs":
+        raise CheckpointError(
+            f"{path} is a symbolic link out of its folder, to {target}; expected the file itself: "
+            "if you trust it, copy it there"
+        )
+
+
 def map_file(path: Path) -> mmap.mmap:
     """The bytes of a file, mapped read-only.
 
     Raises:
-        CheckpointError: the file cannot be read, is empty, or is a Git LFS pointer.
+        CheckpointError: the file cannot be read, is empty, is a Git LFS pointer, or a symbolic link
+            out of its folder.
     """
+    check_inside(path, path.parent)
     try:
         with path.open("rb") as file:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

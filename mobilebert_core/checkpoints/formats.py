@@ -37,6 +37,7 @@ class Format:
         read: reads an entry file: tensors by their names in the file.
         write: writes such tensors into a folder; the number is the most bytes of a file, or None.
         naming: what those names stand for.
+        folders: names of folders inside the checkpoint's that belong to it.
         sharded: whether the tensors may be spread over several files.
         dialect: how the configuration is written.
         yields_to: formats that are taken instead when a folder holds both.
@@ -50,13 +51,17 @@ class Format:
     read: Callable[[Path], dict[str, StoredTensor]]
     write: Callable[[Path, Tensors, int | None], None]
     naming: Callable[[MobileBertConfig], Naming]
+    folders: tuple[str, ...] = ()
     sharded: bool = False
     dialect: Dialect = "transformers"
     yields_to: tuple[str, ...] = ()
 
-    def owns(self, file_name: str) -> bool:
-        """Whether a file of this name holds weights of this format, or belongs to them."""
-        return any(fnmatchcase(file_name, pattern) for pattern in self.entries + self.others)
+    def owns(self, path: Path) -> bool:
+        """Whether a file or folder holds weights of this format, or belongs to them."""
+        if path.is_dir():  # of this name, and with the file by which the format is recognized
+            entries = (path.parent / each for each in self.entries if "/" in each)
+            return path.name in self.folders and any(map(Path.is_file, entries))
+        return any(fnmatchcase(path.name, pattern) for pattern in self.entries + self.others)
 
 
 _TABLE = (
@@ -121,6 +126,6 @@ def get_format(name: str) -> Format:
     return FORMATS[name]
 
 
-def is_checkpoint_file(name: str) -> bool:
-    """Whether a file of this name is a checkpoint's configuration or weights, of any format."""
-    return any(name in row.config_names or row.owns(name) for row in _TABLE)
+def belongs_to_checkpoint(path: Path) -> bool:
+    """Whether a file or folder is a checkpoint's configuration or weights, of any format."""
+    return any(path.name in row.config_names or row.owns(path) for row in _TABLE)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mobilebert_core.checkpoints.atomic import backups_of
+from mobilebert_core.checkpoints.files import check_inside
 from mobilebert_core.checkpoints.formats import FORMATS, Format, get_format
 from mobilebert_core.checkpoints.names import Dropped, Place, canonical_tensors, notes_of
 from mobilebert_core.checkpoints.store import TensorStore
@@ -73,6 +74,7 @@ def open_checkpoint(
         row, entry = wanted or _format_of_file(source), source
     else:
         raise CheckpointError(_absent(source))
+    check_inside(entry, folder)
     config_path = _find_config(folder, row)
     config = MobileBertConfig.from_json_file(config_path, dialect)
     tensors = row.read(entry)
@@ -126,9 +128,13 @@ def _format_of_file(path: Path) -> Format:
 
 
 def _find_config(folder: Path, row: Format) -> Path:
-    for name in row.config_names:
-        if (folder / name).is_file():
-            return folder / name
+    # A folder that a library has written may itself stand in the checkpoint's folder.
+    places = (folder, folder.parent) if row.folders else (folder,)
+    for place in places:
+        for name in row.config_names:
+            if (place / name).is_file():
+                check_inside(place / name, place)
+                return place / name
     raise CheckpointError(
         f"{folder} holds no configuration; looked for {' and '.join(row.config_names)} "
         "beside the weights"

@@ -153,7 +153,7 @@ def stored_tensors(weights: Mapping[str, Array]) -> dict[str, StoredTensor]:
 
     A dtype that is none of weights keeps its name; saving refuses it.
     """
-    if isinstance(weights, TensorStore):
+    if hasattr(weights, "stored"):
         return {name: weights.stored(name) for name in weights}
     return {name: _in_memory(weights[name]) for name in weights}
 

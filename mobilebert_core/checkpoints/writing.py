@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 
 from mobilebert_core import schema
 from mobilebert_core.checkpoints.atomic import replace_folder
-from mobilebert_core.checkpoints.formats import Format, get_format, is_checkpoint_file
+from mobilebert_core.checkpoints.formats import Format, belongs_to_checkpoint, get_format
 from mobilebert_core.checkpoints.names import tensors_to_write
 from mobilebert_core.checkpoints.store import DTYPES, Array, StoredTensor, stored_tensors
 from mobilebert_core.config import MobileBertConfig
@@ -71,7 +71,7 @@ def save_checkpoint(
             extra_files(staging)
 
     try:
-        replace_folder(folder, fill, replaces=is_checkpoint_file)
+        replace_folder(folder, fill, replaces=belongs_to_checkpoint)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f"{folder} could not be written, nothing changed: {error}; a folder is replaced as a "
@@ -93,12 +93,11 @@ def _check_shard_size(row: Format, size: object) -> None:
 
 def _check_other_formats(folder: Path, own: Format) -> None:
     """Refuse to delete what this save does not write again, e.g. Google's original files."""
-    files = folder.iterdir() if folder.is_dir() else ()
     kept = own.config_names[0]
     others = sorted(
         path.name
-        for path in files
-        if is_checkpoint_file(path.name) and not own.owns(path.name) and path.name != kept
+        for path in (folder.iterdir() if folder.is_dir() else ())
+        if belongs_to_checkpoint(path) and not own.owns(path) and path.name != kept
     )
     if others:
         raise CheckpointError(
