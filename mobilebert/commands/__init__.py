@@ -49,6 +49,7 @@ def show_warnings() -> Iterator[None]:
             usual(message, category, *where, **more)
 
     with warnings.catch_warnings():
+        warnings.simplefilter("always", MobileBertWarning)
         warnings.showwarning = show
         yield
 

@@ -1,8 +1,9 @@
 """The CRC-32C checksum (Castagnoli) over whole arrays.
 
 A CRC is linear over bits: the checksum of two adjacent pieces is that of the first, moved on by the
-length of the second, combined with that of the second by exclusive or. So pieces of four bytes are
-combined pairwise, then pairs of pairs, each round for all of them at once in NumPy.
+length of the second, combined with that of the second by exclusive or. So large chunks are folded
+into one, word by word, each step for all words at once in NumPy; then the words of the last chunk
+are combined pairwise, then pairs of pairs.
 """
 
 import mmap
@@ -15,11 +16,14 @@ import numpy.typing as npt
 _Words = npt.NDArray[np.uint32]
 
 _POLYNOMIAL = 0x82F63B78  # 0x1EDC6F41 with its bits reversed
-_CHUNK = 1 << 18  # bytes per pass, so that the intermediate arrays stay small
+_CHUNK_LEVEL = 15
+_CHUNK = 1 << _CHUNK_LEVEL  # bytes per pass, so that the intermediate arrays stay small
 _MASK_DELTA = 0xA282EAD8
 
 
-def masked_crc32c(data: bytes | mmap.mmap, start: int = 0, size: int | None = None) -> int:
+def masked_crc32c(
+    data: bytes | mmap.mmap | npt.NDArray[np.uint8], start: int = 0, size: int | None = None
+) -> int:
     """The checksum as LevelDB and TensorFlow store it: rotated, plus a constant.
 
     Args:
@@ -35,13 +39,13 @@ def crc32c(data: npt.NDArray[np.uint8]) -> int:
     """The checksum of a one-dimensional array of bytes."""
     head = data.size % _CHUNK
     # Zeros in front do not change a register that is zero: a short first chunk is filled up so.
-    first = np.zeros(_round_up(head), np.uint8)
+    first = np.zeros(_CHUNK if data.size >= _CHUNK else _round_up(head), np.uint8)
     first[first.size - head :] = data[:head]
-    register = _advance(0xFFFF_FFFF, head) ^ _remainder(first)
+    words: _Words = first.view("<u4")
     for start in range(head, data.size, _CHUNK):
         chunk = np.ascontiguousarray(data[start : start + _CHUNK])
-        register = _advance(register, _CHUNK) ^ _remainder(chunk)
-    return register ^ 0xFFFF_FFFF
+        words = _apply(_move(_CHUNK_LEVEL), words) ^ chunk.view("<u4")
+    return _advance(0xFFFF_FFFF, data.size) ^ _remainder(words) ^ 0xFFFF_FFFF
 
 
 def _round_up(size: int) -> int:
@@ -49,9 +53,9 @@ def _round_up(size: int) -> int:
     return max(4, 1 << (size - 1).bit_length()) if size else 4
 
 
-def _remainder(chunk: npt.NDArray[np.uint8]) -> int:
-    """The register after `chunk`, started at zero; the chunk has 4, 8, 16, ... bytes."""
-    words = _apply(_move(2), chunk.view("<u4"))
+def _remainder(words: _Words) -> int:
+    """The register after 1, 2, 4, 8, ... words, started at zero."""
+    words = _apply(_move(2), words)
     level = 2
     while words.size > 1:
         words = _apply(_move(level), words[0::2]) ^ words[1::2]

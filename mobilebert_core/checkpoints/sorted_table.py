@@ -13,8 +13,8 @@ from mobilebert_core.checkpoints.crc32c import masked_crc32c
 from mobilebert_core.checkpoints.files import ByteReader, damaged, map_file
 from mobilebert_core.errors import CheckpointError
 
-_FOOTER_SIZE = 48
-_MAGIC_NUMBER = 0xDB4775248B80FB57
+FOOTER_SIZE = 48
+MAGIC_NUMBER = 0xDB4775248B80FB57
 _TRAILER_SIZE = 5  # one byte for the compression, four for the checksum
 _MAX_KEY_SIZE = 1024  # a chain of repeated keys could otherwise grow far beyond the file
 
@@ -26,12 +26,12 @@ def read_table(path: Path) -> dict[bytes, bytes]:
         CheckpointError: the file is damaged, is no such table, or is compressed.
     """
     data = map_file(path)
-    if len(data) < _FOOTER_SIZE:
-        raise damaged(path, f"it has {len(data)} bytes, a table has at least {_FOOTER_SIZE}")
-    footer = ByteReader(data, path, len(data) - _FOOTER_SIZE)
+    if len(data) < FOOTER_SIZE:
+        raise damaged(path, f"it has {len(data)} bytes, a table has at least {FOOTER_SIZE}")
+    footer = ByteReader(data, path, len(data) - FOOTER_SIZE)
     handles = [footer.varint() for _ in range(4)]
     footer.position = len(data) - 8
-    if footer.number("<Q") != _MAGIC_NUMBER:
+    if footer.number("<Q") != MAGIC_NUMBER:
         raise damaged(path, "it does not end like a TensorFlow checkpoint index")
     entries: dict[bytes, bytes] = {}
     last: bytes | None = None
@@ -47,7 +47,7 @@ def read_table(path: Path) -> dict[bytes, bytes]:
 
 def _block(data: mmap.mmap, path: Path, offset: int, size: int) -> ByteReader:
     """The entries of a block, checked and without its list of restart positions."""
-    if offset + size + _TRAILER_SIZE > len(data) - _FOOTER_SIZE:
+    if offset + size + _TRAILER_SIZE > len(data) - FOOTER_SIZE:
         raise damaged(path, f"a block of {size} bytes at {offset} is beyond the end")
     trailer = ByteReader(data, path, offset + size)
     compression, checksum = trailer.number("<B"), trailer.number("<I")
