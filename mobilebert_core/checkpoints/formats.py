@@ -9,9 +9,16 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from mobilebert_core.checkpoints.google_tf1 import google_naming
+from mobilebert_core.checkpoints.h5_files import read_h5
+from mobilebert_core.checkpoints.hf_tf_h5 import hf_tf_h5_naming, write_hf_tf_h5
+from mobilebert_core.checkpoints.keras_weights import keras_naming, write_keras_weights
 from mobilebert_core.checkpoints.names import Naming, hugging_face_naming
 from mobilebert_core.checkpoints.npz import read_npz, write_npz
-from mobilebert_core.checkpoints.safetensors_format import read_safetensors, write_safetensors
+from mobilebert_core.checkpoints.safetensors_format import (
+    read_safetensors,
+    safetensors_naming,
+    write_safetensors,
+)
 from mobilebert_core.checkpoints.store import StoredTensor
 from mobilebert_core.checkpoints.tensor_bundle import read_bundle
 from mobilebert_core.checkpoints.tensor_bundle_writing import write_bundle
@@ -73,7 +80,7 @@ _TABLE = (
         config_names=("config.json", "bert_config.json"),
         read=read_safetensors,
         write=write_safetensors,
-        naming=hugging_face_naming,
+        naming=safetensors_naming,
         sharded=True,
     ),
     Format(
@@ -109,6 +116,28 @@ _TABLE = (
         read=read_npz,
         write=write_npz,
         naming=hugging_face_naming,
+    ),
+    Format(
+        "keras-weights",
+        entries=("model.weights.h5",),
+        suffixes=(".weights.h5",),
+        others=(),
+        config_names=("config.json",),
+        read=read_h5,
+        write=write_keras_weights,
+        naming=keras_naming,
+    ),
+    Format(
+        "hf-tf-h5",
+        entries=("tf_model.h5",),
+        suffixes=(".h5",),
+        others=(),
+        config_names=("config.json",),
+        read=read_h5,
+        write=write_hf_tf_h5,
+        naming=hf_tf_h5_naming,
+        # Folders on the hub often have this beside PyTorch's files, converted from them.
+        yields_to=("safetensors", "torch-bin"),
     ),
 )
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from io import BytesIO
 from math import prod
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
@@ -20,6 +21,16 @@ from mobilebert_core.checkpoints.zip_archives import archive_members, member_ran
 FILE = "weights.npz"
 _SUFFIX = ".npy"
 _RAW_BFLOAT16 = np.dtype("V2")
+# What NumPy lets escape from a header that it cannot parse.
+_UNREADABLE = (
+    ValueError,
+    KeyError,
+    TypeError,
+    SyntaxError,
+    TokenError,
+    RecursionError,
+    MemoryError,
+)
 _MAX_HEADER = 4096  # bytes; NumPy's own are 118
 
 
@@ -67,7 +78,7 @@ def _header(
             (2, 0): np.lib.format.read_array_header_2_0,
         }[version]
         shape, in_columns, dtype = read(file, max_header_size=_MAX_HEADER)
-    except (ValueError, KeyError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+    except _UNREADABLE as error:
         raise damaged(path, f"{name!r} is no plain array ({error})") from error
     if dtype.hasobject:
         raise damaged(path, f"{name!r} holds Python objects, expected numbers; nothing was run")

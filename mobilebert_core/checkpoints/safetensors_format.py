@@ -15,8 +15,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from mobilebert_core.checkpoints.files import damaged, map_file, parse_json_object
+from mobilebert_core.checkpoints.hf_tf_h5 import variable_translation
+from mobilebert_core.checkpoints.names import FileName, Naming, hugging_face_naming
 from mobilebert_core.checkpoints.sharding import read_sharded, write_sharded
 from mobilebert_core.checkpoints.store import StoredTensor, check_shape, mapped_tensor
+from mobilebert_core.config import MobileBertConfig
 
 _DTYPE_NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
@@ -48,6 +51,16 @@ def _stored_tensor(
     shape = check_shape(path, name, tuple(entry["shape"]))
     dtype = _DTYPE_NAMES.get(entry["dtype"], entry["dtype"])
     return mapped_tensor(data, shape, dtype, start + entry["data_offsets"][0])
+
+
+def safetensors_naming(config: MobileBertConfig) -> Naming:
+    """PyTorch's names; transformers 4 wrote TensorFlow's too, which are told by their slashes."""
+    pytorch, tensorflow = hugging_face_naming(config), variable_translation(config)
+
+    def translate(name: str) -> FileName:
+        return tensorflow(name) if "/" in name else pytorch.translate(name)
+
+    return Naming(pytorch.place, translate)
 
 
 def write_safetensors(folder: Path, tensors: Mapping[str, StoredTensor], limit: int | None) -> None:

@@ -6,10 +6,12 @@ import struct
 import ml_dtypes
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from mobilebert_conformance.cases import tiny_config
 from mobilebert_core import schema
 from mobilebert_core.checkpoints import open_checkpoint, save_checkpoint
+from mobilebert_core.checkpoints.hf_tf_h5 import hf_tf_h5_naming
 from mobilebert_core.checkpoints.safetensors_format import read_safetensors
 from mobilebert_core.errors import CheckpointError
 
@@ -177,3 +179,19 @@ def test_git_lfs_pointer_is_told_from_weights(tmp_path):
     path.write_bytes(FILES["git lfs pointer"])
     with pytest.raises(CheckpointError, match=r"is a Git LFS pointer.*run 'git lfs pull'"):
         read_safetensors(path)
+
+
+def test_variables_of_tensorflow_are_read_by_their_slashes(tmp_path, config, weights):
+    folder = save_checkpoint(tmp_path / "model", config, weights, "base")
+    written = {}
+    for name, values in weights.items():
+        place = hf_tf_h5_naming(config).place(name, "base")
+        variable = place.name.split("/", 2)[2]  # without layer and model, as transformers wrote it
+        written[variable] = np.ascontiguousarray(values.T) if place.transposed else values
+    save_file(written, folder / "model.safetensors", metadata={"format": "tf"})
+    found = open_checkpoint(folder).weights
+    assert {n: a.tobytes() for n, a in found.items()} == {
+        n: a.tobytes() for n, a in weights.items()
+    }
+    kernel = "encoder/layer_._0/attention/self/query/kernel:0"
+    assert f"mobilebert/{kernel}" in written
