@@ -71,6 +71,14 @@ def conformance(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Coverage-guided fuzzing of the checkpoint readers: `-- --seconds 600`."""
+    install(session, "-e", ".[torch,h5]")
+    install_groups(session, "fuzz")
+    session.run("python", "tests/fuzz/fuzz_readers.py", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Formatting and style."""
     install_groups(session, "lint")

@@ -5,9 +5,9 @@ once is not counted), note the resident memory, reset the peak, load the full ch
 peak. The checkpoint's mapped pages are resident memory too and are counted. Exit code 1 when the
 requirement is missed.
 
-Linux gives the peak as VmHWM, and resets it on writing 5 to /proc/self/clear_refs. Where that is
-not permitted, an earlier peak may hide a part of the loading: the row says so, and the requirement
-counts as missed. Elsewhere there is no such reading, and the script refuses.
+Where the peak cannot be reset, an earlier one may hide a part of the loading: the row says so, and
+the requirement counts as missed. Systems other than Linux have no such reading, and the script
+refuses. Read next: `subjects.py`.
 """
 
 import gc
@@ -22,35 +22,15 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from subjects import HEAD, STATUS, make, memory, reset_peak, tiny_config
 
 from mobilebert_core import registry
-from mobilebert_core.checkpoints import open_checkpoint, save_checkpoint
+from mobilebert_core.checkpoints import open_checkpoint
 from mobilebert_core.config import MobileBertConfig
-from mobilebert_core.initialization import initial_weights
 from mobilebert_core.loading import load
 
 REQUIRED_RATIO = {"numpy": 2.2, "torch": 2.2}
 REQUIRED_RATIO_OF_OTHERS = 2.5
-HEAD = "pretraining"
-STATUS = Path("/proc/self/status")
-
-
-def memory(field: str) -> int:
-    """Bytes that /proc/self/status gives for a field, e.g. VmRSS now or VmHWM at the peak."""
-    for line in STATUS.read_text().splitlines():
-        if line.startswith(f"{field}:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError(f"{STATUS} has no {field}")
-
-
-def reset_peak() -> bool:
-    """Make the current memory the peak; False where that is not permitted."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return False
-    # Some sandboxes accept the write and ignore it.
-    return memory("VmHWM") - memory("VmRSS") < 2**20
 
 
 def measure(backend: str, tiny: str, full: str) -> dict[str, Any]:
@@ -71,24 +51,6 @@ def measure(backend: str, tiny: str, full: str) -> dict[str, Any]:
         "held": after - before,
         "peak_was_reset": was_reset,
     }
-
-
-def make(folder: Path, config: MobileBertConfig) -> str:
-    """A checkpoint with fresh weights."""
-    return str(save_checkpoint(folder, config, initial_weights(config, HEAD, seed=0), HEAD))
-
-
-def tiny_config() -> MobileBertConfig:
-    """All parts of the model, little memory."""
-    return MobileBertConfig(
-        vocab_size=100,
-        hidden_size=16,
-        num_hidden_layers=2,
-        intermediate_size=16,
-        embedding_size=8,
-        intra_bottleneck_size=8,
-        max_position_embeddings=16,
-    )
 
 
 def rows_of(backends: list[str], runs: int) -> tuple[int, list[dict[str, Any]]]:

@@ -31,7 +31,9 @@ from mobilebert_core.dialects import Dialect
 from mobilebert_core.errors import CheckpointError, ConfigError, brief, raise_faults
 from mobilebert_core.fitting import FittedWeights, fit_weights
 from mobilebert_core.loading import check_options, choose_head
+from mobilebert_core.tokenization import MobileBertTokenizer
 from mobilebert_core.tokenization.loading import FILES as TOKENIZER_FILES
+from mobilebert_core.tokenization.loading import RUST_FILE, VOCABULARY_FILE
 
 MANIFEST = "manifest.json"
 
@@ -88,7 +90,7 @@ def convert(
     """
     check_options(convert, config_changes)
     _check_dtype(dtype)
-    get_format(to)
+    row = get_format(to)
     destination = Path(destination)
     _check_destination(destination, force)
     found = hub.resolve_checkpoint(source, revision=revision, format=format)
@@ -104,7 +106,7 @@ def convert(
     converted: list[ConvertedTensor] = []
 
     def complete(staging: Path) -> None:
-        files.extend(_copy_tokenizer(checkpoint.path, staging))
+        files.extend(_copy_tokenizer(checkpoint.path, staging, row.dialect))
         written = open_checkpoint(staging, format=to)
         passing.verify(written)
         converted.extend(tensor_rows(checkpoint, weights, written, passing.digests))
@@ -236,10 +238,15 @@ def sha256(values: np.ndarray[Any, np.dtype[Any]]) -> str:
     return hashlib.sha256(np.ascontiguousarray(values).view(np.uint8).data).hexdigest()
 
 
-def _copy_tokenizer(source: Path, staging: Path) -> list[str]:
-    """Copy the tokenizer's files as they are."""
+def _copy_tokenizer(source: Path, staging: Path, dialect: Dialect) -> list[str]:
+    """Copy the tokenizer's files as they are; Google's code needs a vocabulary of its own."""
     names = [name for name in TOKENIZER_FILES if (source / name).is_file()]
     for name in names:
         check_inside(source / name, source)
         shutil.copyfile(source / name, staging / name)
+    if dialect == "google" and RUST_FILE in names and VOCABULARY_FILE not in names:
+        ids = MobileBertTokenizer.from_pretrained(source).get_vocab()
+        pieces = "".join(f"{piece}\n" for piece in sorted(ids, key=ids.__getitem__))
+        (staging / VOCABULARY_FILE).write_text(pieces, encoding="utf-8")
+        names.append(VOCABULARY_FILE)
     return names

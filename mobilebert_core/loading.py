@@ -129,10 +129,11 @@ def save(
     folder: str | Path,
     *,
     tokenizer: Any = None,
+    format: str = "safetensors",
     max_shard_size: int | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write `config.json`, `model.safetensors` and, when given, the tokenizer's files.
+    """Write configuration, weights and, when given, the tokenizer's files.
 
     The folder appears whole or not at all; an interrupted save leaves what was there before. An
     earlier checkpoint in it is replaced, other files stay.
@@ -144,12 +145,14 @@ def save(
         model: a model of any backend.
         folder: where to; made when absent.
         tokenizer: a tokenizer of this library or of transformers, saved beside the model.
+        format: any that `mobilebert.convert` writes.
         max_shard_size: bytes a weights file may hold before the next one starts.
         overwrite: also delete a checkpoint of another format in the folder, e.g. pytorch_model.bin.
 
     Raises:
         CheckpointError: the folder cannot be written, or holds a checkpoint of another format.
-        ConfigError: the object is no model of this library, or the tokenizer none at all.
+        ConfigError: the object is no model of this library, the tokenizer none at all, or the
+            format cannot express the configuration.
     """
     if tokenizer is not None and not hasattr(tokenizer, "save_pretrained"):
         raise ConfigError(
@@ -161,6 +164,7 @@ def save(
         config,
         registry.get(model.backend_name).weights(model),
         head,
+        format=format,
         max_shard_size=max_shard_size,
         extra_files=None if tokenizer is None else tokenizer.save_pretrained,
         overwrite=overwrite,

@@ -170,6 +170,12 @@ def _exactness_cases(plan: Plan) -> list[Case]:
     return default_cases(plan) if plan.quick else spread_cases(plan) + full_cases(plan)[:1]
 
 
+def _conversion_cases(plan: Plan) -> list[Case]:
+    return [
+        _variants(head)[0] for head in (plan.prefer("pretraining") if plan.quick else plan.heads)
+    ]
+
+
 def _gradient_cases(plan: Plan) -> list[Case]:
     problems = [] if plan.quick else plan.select(_problems())
     cases = plan.own or (*variant_cases(plan), *problems, *full_cases(plan))
@@ -253,6 +259,7 @@ CHECKS: dict[str, Check] = {
         ),
         Check("weights", ("5.1",), exactness.check_weights, _own_or(_exactness_cases)),
         Check("saved", ("5.2",), exactness.check_saved, _own_or(_exactness_cases)),
+        Check("converted", ("5.4",), exactness.check_converted, _own_or(_conversion_cases)),
         Check(
             "fresh",
             ("5.3",),

@@ -255,6 +255,17 @@ def kernels_transposed(weights: Weights) -> Weights:
     }
 
 
+def query_and_key_exchanged(weights: Weights) -> Weights:
+    """A table of names with two rows in each other's place."""
+    other = {".query.": ".key.", ".key.": ".query."}
+
+    def source(name: str) -> str:
+        found = next((part for part in other if part in name), None)
+        return name if found is None else name.replace(found, other[found])
+
+    return {name: weights[source(name)] for name in weights}
+
+
 def gradient(name: str, factor: float) -> Any:
     """One gradient times a factor."""
     return lambda gradients: gradients | {name: gradients[name] * factor}

@@ -353,6 +353,13 @@ _WEIGHTS = (
         "kernels handed back transposed", "F22", "5.1", "weights", stored=defects.kernels_transposed
     ),
     _mutant(
+        "query and key exchanged in files",
+        "F22",
+        "5.4",
+        "converted",
+        stored=defects.query_and_key_exchanged,
+    ),
+    _mutant(
         "a tensor not handed back", "F22", "8.1", "schema", stored=defects.missing(defects.WORDS)
     ),
     _mutant(

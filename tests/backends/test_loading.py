@@ -257,6 +257,18 @@ def test_unknown_backend_is_found_out_before_the_checkpoint_is_opened(tmp_path: 
         mobilebert.load(tmp_path / "nowhere", backend="nunpy")
 
 
+def test_head_that_is_left_out_is_told(
+    backend: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path, "pretraining")
+
+    mobilebert.load(tmp_path, "base", backend=backend.name)
+
+    (record,) = (record for record in caplog.records if record.name == "mobilebert")
+    told = f"{tmp_path}: the base model leaves out its cls.predictions, cls.seq_relationship"
+    assert (record.levelname, record.getMessage()) == ("WARNING", told)
+
+
 def test_loading_the_same_head_says_nothing(backend: Any, tmp_path: Path) -> None:
     write(tmp_path, "question-answering")
 

@@ -58,6 +58,12 @@ REPOSITORIES: dict[str, dict[str, bytes]] = {
         "checkpoint-500/pytorch_model.bin": b"old",
         "adapter/model.safetensors": b"other",
     },
+    "someone/tensorflow": {
+        "config.json": CONFIG,
+        "tf_model.h5": b"h5",
+        "flax_model.msgpack": b"msgpack",
+        "saved_model.pb": b"graph",
+    },
     "mobilebert-alone": {"config.json": CONFIG, "model.safetensors": b"safe"},
 }
 
@@ -155,12 +161,12 @@ class _StandIn:
             check=False,
         )
 
-    def files(self, source: str, **environment: str) -> list[str]:
+    def files(self, source: str, format: str | None = None, **environment: str) -> list[str]:
         """The files that `resolve_checkpoint` brings, as paths in its folder."""
         done = self.run(
             "import sys\n"
             "from mobilebert_core.hub import resolve_checkpoint\n"
-            f"folder = resolve_checkpoint({source!r})\n"
+            f"folder = resolve_checkpoint({source!r}, format={format!r})\n"
             "for path in sorted(folder.rglob('*')):\n"
             "    if path.is_file(): print(path.relative_to(folder).as_posix())\n",
             **environment,
@@ -211,6 +217,16 @@ def test_all_shards_are_downloaded(stand_in: _StandIn) -> None:
 
 def test_pickle_is_downloaded_when_there_are_no_safetensors(stand_in: _StandIn) -> None:
     assert stand_in.files("someone/pickled") == ["config.json", "pytorch_model.bin"]
+
+
+def test_tensorflow_weights_are_downloaded_when_there_are_none_of_pytorch(
+    stand_in: _StandIn,
+) -> None:
+    assert stand_in.files("someone/tensorflow") == ["config.json", "tf_model.h5"]
+
+
+def test_format_that_is_asked_for_is_downloaded_alone(stand_in: _StandIn) -> None:
+    assert stand_in.files("someone/safe", "hf-tf-h5") == ["config.json", "tf_model.h5"]
 
 
 def test_subfolders_stay_on_the_hub(stand_in: _StandIn) -> None:

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import ml_dtypes
@@ -15,7 +16,11 @@ from mobilebert_conformance.subject import Subject
 from mobilebert_conformance.weights import Array
 from mobilebert_core import loading
 from mobilebert_core.backend import DTYPES, Feature
+from mobilebert_core.checkpoints import open_checkpoint, save_checkpoint
+from mobilebert_core.checkpoints.formats import FORMATS
 from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.conversion import convert
+from mobilebert_core.errors import ConfigError, MissingDependencyError
 from mobilebert_core.schema import owned_tensors
 
 
@@ -47,6 +52,31 @@ def check_saved(subject: Subject, case: Case) -> Iterator[Record]:
     yield subject.record(
         "5.2", case=case, dtype=dtype, quantity="configuration and head", fault=fault
     )
+
+
+def check_converted(subject: Subject, case: Case) -> Iterator[Record]:
+    """Clause 5.4: through every format of checkpoint, one after the other, weights keep their bits.
+
+    A format that needs a package which is not installed, or that cannot express the configuration,
+    is left out.
+    """
+    dtype = subject.widest
+    given = {name: as_dtype(each, dtype) for name, each in case.make_weights().items()}
+    held = subject.backend.weights(subject.build(case, dtype, given))
+    with tempfile.TemporaryDirectory() as folder:
+        last = save_checkpoint(Path(folder) / "first", case.config, held, case.head)
+        for format in FORMATS:
+            destination = Path(folder) / format
+            try:
+                convert(last, destination, to=format)
+            except (MissingDependencyError, ConfigError):
+                continue
+            last = destination
+            weights = open_checkpoint(last).weights
+            loaded = subject.backend.weights(subject.build(case, dtype, weights))
+            for quantity, found in (("in", weights), ("loaded from", loaded)):
+                record = _record(subject, "5.4", case, dtype, found, given)
+                yield replace(record, quantity=f"weights {quantity} {format}")
 
 
 def check_fresh(subject: Subject, case: Case) -> Iterator[Record]:
