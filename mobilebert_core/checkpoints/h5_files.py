@@ -64,7 +64,7 @@ def read_h5(path: Path) -> dict[str, StoredTensor]:
 
 def _datasets(h5py: Any, path: Path, file: Any) -> Iterator[tuple[str, Any]]:
     """Every dataset and its name; no object may have two names, so that the walk ends."""
-    seen = {h5py.h5o.get_info(file.id).addr}
+    seen: set[int] = set()
     groups = [("", file, 0)]
     while groups:
         start, group, depth = groups.pop()
@@ -74,13 +74,13 @@ def _datasets(h5py: Any, path: Path, file: Any) -> Iterator[tuple[str, Any]]:
             name = start + key
             if not name.isprintable() or "/" in key or key in {"", "."}:
                 raise damaged(path, f"it has the impossible name {name!r}")
-            if not isinstance(group.get(key, getlink=True), h5py.HardLink):
+            link = group.id.links.get_info(key.encode())
+            if link.type != h5py.h5l.TYPE_HARD:
                 raise damaged(path, f"{name!r} is a link to elsewhere, which is not followed")
-            found = group[key]
-            address = h5py.h5o.get_info(found.id).addr
-            if address in seen:
+            if link.u in seen:
                 raise damaged(path, f"{name!r} is another name of something that has one")
-            seen.add(address)
+            seen.add(link.u)
+            found = group[key]
             if isinstance(found, h5py.Group):
                 groups.append((f"{name}/", found, depth + 1))
             elif isinstance(found, h5py.Dataset):
@@ -95,9 +95,9 @@ def _stored_tensor(h5py: Any, path: Path, data: mmap.mmap, name: str, dataset: A
     if dataset.shape is None:
         raise damaged(path, f"{name!r} has no shape")
     shape = check_shape(path, name, dataset.shape)
-    size = prod(shape) * kind.get_size()
-    if max(shape, default=0) > len(data) or size > len(data):
+    if max(shape, default=0) > len(data):  # also where another size is 0
         raise damaged(path, f"{name!r} of shape {shape} is larger than the file")
+    size = prod(shape) * kind.get_size()
     offset = _offset(h5py, path, name, dataset) if size else 0
     if offset > len(data) - size:
         raise damaged(path, f"{name!r} lies outside the file")

@@ -99,7 +99,7 @@ def variable_translation(config: MobileBertConfig) -> Translation:
 
 
 def _variables(config: MobileBertConfig) -> dict[str, Place]:
-    norm = "norm" if config.normalization_type == "no_norm" else "norm"
+    norm = "no_norm" if config.normalization_type == "no_norm" else "norm"
     return expand(_table(norm), _ENDINGS, config)
 
 

@@ -3,6 +3,7 @@
 What their owners read and write is in `backends/test_keras_weights.py` and `reference_tf`.
 """
 
+import struct
 import sys
 
 import ml_dtypes
@@ -302,6 +303,7 @@ BAD_FILES = {
     "text": (replaced(data="text"), "something other than numbers"),
     "objects": (replaced(data=[b"text"], dtype=h5py.string_dtype()), "something other than"),
     "a compound": (replaced(data=COMPOUND), "something other than numbers"),
+    "raw bytes": (replaced(data=np.zeros((61, 10), "V3")), "something other than numbers"),
     "complex numbers": (replaced(data=COMPOUND["a"].astype("c8")), "something other than numbers"),
     "deep groups": (deep, "nested more than 32 deep"),
     "a named type": (named_type, "'type' is neither a group nor a dataset"),
@@ -327,6 +329,18 @@ def test_names_of_a_base_model_and_of_a_head_do_not_mix(change):
     name = "embeddings/word_embeddings/vars/0"
     with pytest.raises(CheckpointError, match="twice: embeddings/word_embeddings/vars/0 stands"):
         change(lambda file, words: file.create_dataset(name, data=file[words][()]))
+
+
+def test_values_beyond_the_end_are_refused(tmp_path):
+    path = tmp_path / "model.weights.h5"
+    with h5py.File(path, "w") as file:
+        file["a"] = np.ones(30, np.float32)
+        place = struct.pack("<QQ", file["a"].id.get_offset(), 120)
+    content = path.read_bytes()
+    assert content.count(place) == 1
+    path.write_bytes(content.replace(place, struct.pack("<QQ", len(content) - 119, 120)))
+    with pytest.raises(CheckpointError, match=r"lies outside the file|invalid dataset size"):
+        read_h5(path)
 
 
 def test_bytes_before_the_file_are_refused(tmp_path):
