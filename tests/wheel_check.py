@@ -28,7 +28,7 @@ def check_names(wheel: Path) -> None:
 
 
 def check_use() -> None:
-    """A tokenizer without files, a checkpoint written and loaded, a head run on real text."""
+    """A tokenizer without files; a checkpoint saved, loaded, converted; a head on real text."""
     import mobilebert
 
     assert "site-packages" in str(mobilebert.__file__), mobilebert.__file__
@@ -39,6 +39,8 @@ def check_use() -> None:
         mobilebert.save(made, Path(folder) / "model", tokenizer=tokenizer)
         model = mobilebert.load(Path(folder) / "model", backend="numpy")
         again = mobilebert.load_tokenizer(Path(folder) / "model")
+        mobilebert.convert(Path(folder) / "model", Path(folder) / "google", to="google-tf1")
+        assert mobilebert.diff(Path(folder) / "model", Path(folder) / "google").same
     output = model(**again("Paris is the [MASK] of France.", return_tensors="np"))
     assert output.logits.shape == (1, 9, config.vocab_size), output.logits.shape
 

@@ -10,33 +10,22 @@ import jax
 import numpy as np
 from flax import nnx
 
+from mobilebert_core.checkpoints.flax_naming import flax_place
 from mobilebert_core.config import MobileBertConfig
-from mobilebert_core.schema import EXTRA_EMBEDDINGS, PREFIX, owned_tensors
+from mobilebert_core.schema import owned_tensors
 from mobilebert_jax.sharding import annotation
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-# Ending of a canonical name -> its native ending; the first that fits holds.
-_ENDINGS = (
-    ("_embeddings.weight", "_embeddings.embedding"),
-    ("LayerNorm.weight", "LayerNorm.scale"),
-    (".weight", ".kernel"),
-)
-
 
 def native_name(name: str, head: str) -> str:
     """The path of attributes and list positions that leads to a parameter."""
-    path = name.removeprefix(PREFIX) if head == "base" else name
-    for ending, native in _ENDINGS:
-        if path.endswith(ending):
-            return path.removesuffix(ending) + native
-    return path
+    return flax_place(name, head).name
 
 
 def is_transposed(name: str) -> bool:
     """Whether the native layout is (in, out), the canonical one (out, in)."""
-    # The extra block stands as (H - E, V) in the checkpoints, which is (in, out) already.
-    return native_name(name, "").endswith(".kernel") and name != EXTRA_EMBEDDINGS
+    return flax_place(name, "").transposed
 
 
 def owner(model: nnx.Module, path: str) -> tuple[Any, str]:

@@ -1,4 +1,4 @@
-"""What is computed: configurations, inputs and labels, each with the clauses that it exercises.
+"""What is computed: configurations, inputs and labels.
 
 `small/...` cases have every dimension different and two layers; `full/...` is the default
 configuration of 24 layers; `checkpoint/...` is the user's own. A plan is the list of cases of one
@@ -38,7 +38,7 @@ SMALL: dict[str, Any] = {
     "num_labels": 5,
 }
 
-# What differs from SMALL; every flag of the model has a row, with the clause that it exercises.
+# What differs from SMALL; every flag of the model has a row.
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
     "layer_norm": {"normalization_type": "layer_norm", "layer_norm_eps": 1e-3},
@@ -98,7 +98,7 @@ def small_config(head: str = "base", **changes: Any) -> MobileBertConfig:
 
 
 def tiny_config(**changes: Any) -> MobileBertConfig:
-    """One layer and a few hundred weights: where every single weight is looked at."""
+    """One layer and a few hundred weights: where tensors are perturbed one by one."""
     sizes: dict[str, Any] = {
         "vocab_size": 13,
         "hidden_size": 8,

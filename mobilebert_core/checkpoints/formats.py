@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from mobilebert_core.checkpoints.flax_msgpack import read_flax_msgpack, write_flax_msgpack
+from mobilebert_core.checkpoints.flax_naming import flax_naming
 from mobilebert_core.checkpoints.google_tf1 import google_naming
 from mobilebert_core.checkpoints.h5_files import read_h5
 from mobilebert_core.checkpoints.hf_tf_h5 import hf_tf_h5_naming, write_hf_tf_h5
 from mobilebert_core.checkpoints.keras_weights import keras_naming, write_keras_weights
 from mobilebert_core.checkpoints.names import Naming, hugging_face_naming
 from mobilebert_core.checkpoints.npz import read_npz, write_npz
+from mobilebert_core.checkpoints.orbax_format import read_orbax, write_orbax
 from mobilebert_core.checkpoints.safetensors_format import (
     read_safetensors,
     safetensors_naming,
@@ -97,6 +100,16 @@ _TABLE = (
         yields_to=("safetensors",),
     ),
     Format(
+        "hf-tf-h5",
+        entries=("tf_model.h5",),
+        suffixes=(".h5",),
+        others=(),
+        config_names=("config.json",),
+        read=read_h5,
+        write=write_hf_tf_h5,
+        naming=hf_tf_h5_naming,
+    ),
+    Format(
         "google-tf1",
         entries=("*.ckpt*.index",),
         suffixes=(".index",),
@@ -108,14 +121,25 @@ _TABLE = (
         dialect="google",
     ),
     Format(
-        "npz",
-        entries=("weights.npz",),
-        suffixes=(".npz",),
+        "flax-msgpack",
+        entries=("flax_model.msgpack",),
+        suffixes=(".msgpack",),
         others=(),
         config_names=("config.json",),
-        read=read_npz,
-        write=write_npz,
-        naming=hugging_face_naming,
+        read=read_flax_msgpack,
+        write=write_flax_msgpack,
+        naming=flax_naming,
+    ),
+    Format(
+        "orbax",
+        entries=("orbax/_METADATA", "_METADATA"),
+        suffixes=("_METADATA",),
+        others=(),
+        config_names=("config.json",),
+        read=read_orbax,
+        write=write_orbax,
+        naming=flax_naming,
+        folders=("orbax",),
     ),
     Format(
         "keras-weights",
@@ -128,16 +152,14 @@ _TABLE = (
         naming=keras_naming,
     ),
     Format(
-        "hf-tf-h5",
-        entries=("tf_model.h5",),
-        suffixes=(".h5",),
+        "npz",
+        entries=("weights.npz",),
+        suffixes=(".npz",),
         others=(),
         config_names=("config.json",),
-        read=read_h5,
-        write=write_hf_tf_h5,
-        naming=hf_tf_h5_naming,
-        # Folders on the hub often have this beside PyTorch's files, converted from them.
-        yields_to=("safetensors", "torch-bin"),
+        read=read_npz,
+        write=write_npz,
+        naming=hugging_face_naming,
     ),
 )
 

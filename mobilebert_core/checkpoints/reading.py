@@ -117,9 +117,14 @@ def _find_weights(folder: Path, wanted: Format | None) -> tuple[Format, Path]:
 
 
 def _format_of_file(path: Path) -> Format:
-    for row in FORMATS.values():
-        if path.name.endswith(row.suffixes):
-            return row
+    fitting = {
+        suffix: row
+        for row in FORMATS.values()
+        for suffix in row.suffixes
+        if path.name.endswith(suffix)
+    }
+    if fitting:  # the longest decides: *.weights.h5 is not any *.h5
+        return fitting[max(fitting, key=len)]
     endings = ", ".join(suffix for row in FORMATS.values() for suffix in row.suffixes)
     raise CheckpointError(
         f"{path} is of no known format, expected a name that ends with one of {endings}; "

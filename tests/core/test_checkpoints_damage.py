@@ -38,6 +38,14 @@ def read_all(folder: Path, format: str) -> dict[str, Any]:
     return contents(open_checkpoint(folder, format=format).weights)
 
 
+def outcome(folder: Path, format: str) -> str:
+    """Names, shapes and dtypes of all tensors, or the error."""
+    try:
+        return str({name: each[:2] for name, each in read_all(folder, format).items()})
+    except MobileBertError as error:
+        return str(error)
+
+
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of about a megabyte in every format, each in a folder of its name."""
@@ -60,17 +68,18 @@ def test_file_cut_at_any_64_kilobytes_is_an_error(tmp_path: Path, large: Path, f
     require(format)
     folder = tmp_path / "model"
     shutil.copytree(large / format, folder)
-    cuts = 0
+    intact, refused = outcome(folder, format), 0
     for path in weight_files(folder, format):
         content = path.read_bytes()
         for size in range(STEP, len(content), STEP):
             path.unlink()
             path.write_bytes(content[:size])
-            with pytest.raises(CheckpointError, match=str(folder)):
-                read_all(folder, format)
-            cuts += 1
+            found = outcome(folder, format)
+            refused += str(folder) in found
+            # Orbax leaves files in its folder that nothing refers to any more.
+            assert str(folder) in found or (format == "orbax" and found == intact)
         path.write_bytes(content)
-    assert cuts > 10
+    assert refused > 10
 
 
 @pytest.fixture
@@ -83,14 +92,6 @@ def save(folder: Path, format: str) -> dict[str, Any]:
     weights = {n: a.astype(np.float32) for n, a in random_weights(config, BASE).items()}
     save_checkpoint(folder, config, weights, BASE, format=format)
     return contents(weights)
-
-
-def outcome(folder: Path, format: str) -> str:
-    """Names, shapes and dtypes of all tensors, or the error."""
-    try:
-        return str({name: each[:2] for name, each in read_all(folder, format).items()})
-    except MobileBertError as error:
-        return str(error)
 
 
 def flips(content: bytes, count: int) -> Iterator[bytes]:
@@ -106,9 +107,10 @@ def test_inverted_header_byte_is_an_error_or_changes_no_structure(small: Path, f
     require(format)
     save(small, format)
     expected = outcome(small, format)
-    for path in weight_files(small, format):
+    files = weight_files(small, format)
+    for path in files:
         content = path.read_bytes()
-        for changed in flips(content, 40):
+        for changed in flips(content, 80 // len(files)):
             path.unlink()
             path.write_bytes(changed)
             found = outcome(small, format)
