@@ -1,5 +1,6 @@
 """`mobilebert convert`: a checkpoint in another format."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from mobilebert_core.conversion_report import Conversion
 
 
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
+
+
 class _Format(StrEnum):
     SAFETENSORS = "safetensors"
     TORCH_BIN = "torch-bin"
@@ -35,6 +39,14 @@ class _Format(StrEnum):
     ORBAX = "orbax"
     KERAS_WEIGHTS = "keras-weights"
     NPZ = "npz"
+
+
+def _bytes(text: str) -> int:
+    """The number that `500MB` means."""
+    found = re.fullmatch(r"(\d+)\s*([KMG]?)B?", text.strip(), re.IGNORECASE)
+    if found is None or not int(found[1]):
+        raise typer.BadParameter(f"{text!r} is no size; expected one such as 500MB")
+    return int(found[1]) * _UNITS[found[2].upper()]
 
 
 def command(
@@ -57,7 +69,11 @@ def command(
     seed: Annotated[int, typer.Option(help="Of fresh weights.")] = 0,
     max_shard_size: Annotated[
         int | None,
-        typer.Option(min=1, help="Most bytes of a weights file (safetensors, torch-bin)."),
+        typer.Option(
+            parser=_bytes,
+            metavar="<size>",
+            help="Most bytes of a weights file, e.g. 500MB (safetensors, torch-bin).",
+        ),
     ] = None,
     manifest: Annotated[
         bool,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import mobilebert
 from formats import contents, require
 from mobilebert_conformance.cases import small_config
 from mobilebert_conformance.weights import Array, random_weights
@@ -20,6 +21,7 @@ from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.conversion import convert
 from mobilebert_core.heads import HEADS
 
+GOOGLE = Path(__file__).resolve().parents[1] / "data" / "google_tf1"
 LAYER_NORM = {"normalization_type": "layer_norm"}
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
@@ -162,3 +164,25 @@ def test_untied_and_unused_leftovers_are_dropped_and_told(
     assert len(leftovers) == 12  # 2 layers x 4, the transformation's 2, the empty block, the copy
     assert {dropped.name for dropped in result.dropped} == leftovers
     assert contents(open_checkpoint(tmp_path / "new").weights) == contents(weights)
+
+
+@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("source", ["opt", "teacher"])
+def test_googles_own_checkpoint_goes_into_every_format(
+    tmp_path: Path, source: str, to: str
+) -> None:
+    require(to)
+    convert(GOOGLE / source, tmp_path / "new", to=to)
+    assert mobilebert.diff(GOOGLE / source, tmp_path / "new").same
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_model_is_saved_and_loaded_in_every_format(tmp_path: Path, format: str) -> None:
+    require(format)
+    config, weights = make("default", "masked-lm")
+    model = mobilebert.create(config, "masked-lm", backend="numpy", seed=4)
+    mobilebert.save(model, tmp_path / "new", format=format)
+    found = mobilebert.load(tmp_path / "new", backend="numpy")
+    backend = mobilebert.get_backend("numpy")
+    assert contents(backend.weights(found)) == contents(backend.weights(model))
+    assert backend.weights(found).keys() == weights.keys()

@@ -79,6 +79,22 @@ def test_convert_writes_a_manifest_when_asked(source: str, tmp_path: Path) -> No
     assert (tmp_path / "new" / "manifest.json").is_file()
 
 
+@pytest.mark.parametrize(("size", "shards"), [("4KB", True), ("4000", True), ("1GB", False)])
+def test_convert_takes_sizes_with_units(
+    source: str, tmp_path: Path, size: str, shards: bool
+) -> None:
+    arguments = ["convert", source, str(tmp_path / "new"), "--max-shard-size", size]
+    assert runner.invoke(app, arguments).exit_code == 0
+    assert (tmp_path / "new" / "model.safetensors").is_file() != shards
+
+
+@pytest.mark.parametrize("size", ["0", "-1", "large", "3 apples"])
+def test_convert_refuses_sizes_that_are_none(source: str, tmp_path: Path, size: str) -> None:
+    arguments = ["convert", source, str(tmp_path / "new"), f"--max-shard-size={size}"]
+    assert runner.invoke(app, arguments).exit_code == 2
+    assert not (tmp_path / "new").exists()
+
+
 def test_diff_exits_0_when_nothing_differs(source: str, tmp_path: Path) -> None:
     runner.invoke(app, ["convert", source, str(tmp_path / "new"), "--to", "npz"])
     result = runner.invoke(app, ["diff", source, str(tmp_path / "new")])
