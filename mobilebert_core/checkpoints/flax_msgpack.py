@@ -2,7 +2,8 @@
 
 An array is an extension of type 1 that holds shape, name of the dtype and bytes. Rules: only maps
 of arrays are read, arrays stay in the mapped file until they are asked for, and what is written is
-byte for byte what `flax.serialization.to_bytes` makes. Read next: `flax_naming.py`.
+byte for byte what `flax.serialization.msgpack_serialize` makes, but for arrays beyond a gibibyte,
+which Flax splits. Read next: `flax_naming.py`.
 """
 
 import struct
@@ -18,9 +19,10 @@ from mobilebert_core.checkpoints.store import DTYPES, StoredTensor, check_shape,
 from mobilebert_core.errors import CheckpointError
 
 FILE = "flax_model.msgpack"
-_ARRAY = 1  # Flax's extension type
+_ARRAY, _SCALAR = 1, 3  # Flax's extension types; a NumPy scalar is written as an array
 _CHUNKED = "__msgpack_chunked_array__"
-_MAX_DEPTH, _MAX_KEY = 32, 200
+# Far beyond any model; long paths to many small arrays would otherwise outgrow the file.
+MAX_TENSORS, _MAX_DEPTH, _MAX_KEY, _MAX_PATH = 100_000, 32, 200, 500
 
 # First byte -> layout of the length, as `struct` has it.
 _MAPS = {0xDE: ">H", 0xDF: ">I"}
@@ -45,6 +47,8 @@ def read_flax_msgpack(path: Path) -> dict[str, StoredTensor]:
     for name, tensor in _entries(reader, data, "", 0):
         if name in tensors:
             raise damaged(path, f"it holds {name!r} twice")
+        if len(tensors) == MAX_TENSORS:
+            raise damaged(path, f"it holds more than {MAX_TENSORS} arrays")
         tensors[name] = tensor
     if reader.position != reader.end:
         raise reader.fail(f"{reader.end - reader.position} bytes follow the tree")
@@ -67,15 +71,18 @@ def _entries(
                 f"{reader.path} holds an array in chunks, {start[:-1]!r}, expected whole ones; "
                 "restore it with Flax and save its weights with mobilebert.save"
             )
+        name = start + key
+        if len(name) > _MAX_PATH:
+            raise reader.fail(f"a path in the tree has more than {_MAX_PATH} letters")
         code = reader.take(1)[0]
         size = _extension_size(reader, code)
         if size is not None:
-            yield start + key, _array(reader, data, start + key, size)
+            yield name, _array(reader, data, name, size)
         elif code in _MAPS or code & 0xF0 == 0x80:
             reader.position -= 1
-            yield from _entries(reader, data, f"{start}{key}.", depth + 1)
+            yield from _entries(reader, data, f"{name}.", depth + 1)
         else:
-            raise reader.fail(f"under {start + key!r} there is no array")
+            raise reader.fail(f"under {name!r} there is no array")
 
 
 def _length(
@@ -102,7 +109,7 @@ def _extension_size(reader: ByteReader, code: int) -> int | None:
 
 def _array(reader: ByteReader, data: Any, name: str, size: int) -> StoredTensor:
     """The array in the extension of `size` bytes whose type comes next."""
-    if reader.number(">B") != _ARRAY:
+    if reader.number(">B") not in (_ARRAY, _SCALAR):
         raise reader.fail(f"{name!r} is an extension that is no array")
     end = reader.position + size
     if reader.take(1) != b"\x93":

@@ -5,22 +5,25 @@ folder of its own. Rules: nothing outside the folder is opened, an array's chunk
 the array, one that is missing is an error; writing is Orbax' own. Read next: `flax_naming.py`.
 """
 
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mobilebert_core.checkpoints.files import damaged, map_file, parse_json_object
-from mobilebert_core.checkpoints.flax_msgpack import Tree, nested
+from mobilebert_core.checkpoints.files import check_inside, damaged, map_file, parse_json_object
+from mobilebert_core.checkpoints.flax_msgpack import MAX_TENSORS, Tree, nested
 from mobilebert_core.checkpoints.store import Array, StoredTensor, check_shape
 from mobilebert_core.errors import CheckpointError, MissingDependencyError
 
 FOLDER = "orbax"
 METADATA = "_METADATA"
+# Orbax looks for its files with the path as a pattern; TensorStore takes \ for a separator.
+_UNWRITABLE = "[\\"
 _KEY = re.compile(r"\w+", re.ASCII)
-_MAX_TENSORS = 100_000
 _MISSING = (
     'Orbax checkpoints need orbax-checkpoint and tensorstore; type: pip install "mobilebert[jax]"'
 )
@@ -38,6 +41,7 @@ def read_orbax(path: Path) -> dict[str, StoredTensor]:
     """
     metadata = parse_json_object(map_file(path)[:], path)
     names = _names(path, metadata)
+    _check_files(path.parent)
     try:
         import tensorstore
     except ImportError as error:
@@ -59,10 +63,12 @@ def read_orbax(path: Path) -> dict[str, StoredTensor]:
 
 def _names(path: Path, metadata: Mapping[str, Any]) -> list[str]:
     tree = metadata.get("tree_metadata")
-    if not isinstance(tree, dict) or not tree or len(tree) > _MAX_TENSORS:
+    if not isinstance(tree, dict) or not tree or len(tree) > MAX_TENSORS:
         raise damaged(path, "no 'tree_metadata' with the paths of arrays")
     names = []
     for entry in tree.values():
+        if _is_empty(entry):
+            continue
         keys = entry.get("key_metadata") if isinstance(entry, dict) else None
         if not isinstance(keys, list) or not all(isinstance(each, dict) for each in keys):
             raise damaged(path, "an array has no path")
@@ -74,6 +80,21 @@ def _names(path: Path, metadata: Mapping[str, Any]) -> list[str]:
     if len(set(names)) != len(names):
         raise damaged(path, "a path is given twice")
     return names
+
+
+def _is_empty(entry: object) -> bool:
+    """Whether Orbax notes a place in the tree that has no array, e.g. an empty dictionary."""
+    value = entry.get("value_metadata") if isinstance(entry, dict) else None
+    return isinstance(value, dict) and value.get("skip_deserialize") is True
+
+
+def _check_files(folder: Path) -> None:
+    """Refuse what leads TensorStore out of the folder, and pipes, for which it waits for ever."""
+    for path in folder.rglob("*"):
+        if not path.is_file() and not path.is_dir():
+            raise damaged(path, "it is neither a file nor a folder")
+        if path.is_symlink():
+            check_inside(path, folder)
 
 
 def _spec(path: Path, metadata: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -89,7 +110,7 @@ def _spec(path: Path, metadata: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 def _stored_tensor(path: Path, name: str, array: Any) -> StoredTensor:
     shape = check_shape(path, name, tuple(array.shape))
-    chunk = array.chunk_layout.read_chunk.shape
+    chunk = array.chunk_layout.read_chunk.shape or shape  # a scalar's is None
     if any(part > max(size, 1) for part, size in zip(chunk, shape, strict=True)):
         raise damaged(path, f"{name!r} of shape {shape} is in chunks of shape {tuple(chunk)}")
 
@@ -104,7 +125,8 @@ def _stored_tensor(path: Path, name: str, array: Any) -> StoredTensor:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:300]
+    """What happened; TensorStore adds its whole request."""
+    return str(error).partition("\n")[0].partition(" [tensorstore_spec=")[0][:300]
 
 
 def write_orbax(folder: Path, tensors: Mapping[str, StoredTensor], limit: int | None) -> None:
@@ -112,7 +134,9 @@ def write_orbax(folder: Path, tensors: Mapping[str, StoredTensor], limit: int | 
 
     The tree is that of `nnx.state(model, nnx.Param)`, so that
     `orbax.checkpoint.StandardCheckpointer().restore(path, nnx.state(model, nnx.Param))` gives the
-    state for `nnx.update`, and `restore(path)` the tree as dictionaries.
+    state for `nnx.update`, as an abstract state does for `nnx.merge`, and `restore(path)` the tree
+    as dictionaries. Parameters have a level `value` in it, which that needs;
+    `nnx.replace_by_pure_dict` knows none: for it, the format `flax-msgpack` has the tree.
 
     Args:
         folder: an existing folder without weights.
@@ -120,19 +144,41 @@ def write_orbax(folder: Path, tensors: Mapping[str, StoredTensor], limit: int | 
         limit: not used; Orbax has files of its own.
 
     Raises:
+        CheckpointError: Orbax cannot write there, e.g. because the disk is full or the path has a
+            letter that it mistakes for a pattern.
         MissingDependencyError: Orbax is not installed.
     """
     try:
         import orbax.checkpoint
     except ImportError as error:
         raise MissingDependencyError(_MISSING) from error
-    with orbax.checkpoint.StandardCheckpointer() as checkpointer:
-        try:
-            checkpointer.save((folder / FOLDER).resolve(), _state(nested(tensors)))
-        except ValueError as error:
-            raise CheckpointError(f"Orbax could not write {folder}: {error}") from error
+    target = (folder / FOLDER).resolve()
+    if any(letter in target.as_posix() for letter in _UNWRITABLE):
+        raise CheckpointError(
+            f"Orbax loses what it writes below {target.parent}, for the letters {_UNWRITABLE} in "
+            "the path; save elsewhere and move the folder"
+        )
+    try:
+        # It writes in the background: much of what can fail shows at the end of the block.
+        with _silent_log(), orbax.checkpoint.StandardCheckpointer() as checkpointer:
+            checkpointer.save(target, _state(nested(tensors)))
+    except ValueError as error:
+        message = f"Orbax could not write {folder}: {_first_line(error)}"
+        raise CheckpointError(message) from error
     # It says where the folder was at first, and only cloud storage needs it.
     (folder / FOLDER / "commit_success.txt").unlink(missing_ok=True)
+
+
+@contextmanager
+def _silent_log() -> Iterator[None]:
+    """Orbax logs each error with its stack, several times, beside raising it."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _state(tree: Tree) -> dict[str, Any]:

@@ -1,7 +1,11 @@
 """Orbax folders against their owner, and what is refused in them."""
 
 import json
+import logging
+import os
+import random
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,7 @@ from mobilebert_core.errors import CheckpointError
 from mobilebert_core.heads import HEADS
 
 checkpoint = pytest.importorskip("orbax.checkpoint")
+jax = pytest.importorskip("jax")
 nnx = pytest.importorskip("flax.nnx")
 
 
@@ -61,6 +66,18 @@ def test_what_we_write_restores_into_our_model(tmp_path: Path) -> None:
         state = checkpointer.restore(folder, nnx.state(model, nnx.Param))
     nnx.update(model, state)
     found = mobilebert.get_backend("jax").weights(model)
+    assert contents(found) == contents(weights_of("masked-lm"))
+
+
+def test_what_we_write_restores_into_an_abstract_state(tmp_path: Path) -> None:
+    folder = save(tmp_path, "masked-lm")
+    config = small_config("masked-lm")
+    model = mobilebert.create(config, "masked-lm", backend="jax", seed=3)
+    graph, state, others = nnx.split(model, nnx.Param, ...)
+    abstract = jax.tree.map(checkpoint.utils.to_shape_dtype_struct, state)
+    with checkpoint.StandardCheckpointer() as checkpointer:
+        restored = nnx.merge(graph, checkpointer.restore(folder, abstract), others)
+    found = mobilebert.get_backend("jax").weights(restored)
     assert contents(found) == contents(weights_of("masked-lm"))
 
 
@@ -133,12 +150,106 @@ def test_metadata_that_lie_are_an_error(tmp_path: Path, change: Any, message: st
         read_orbax(folder / "_METADATA")
 
 
-def plain_arrays(folder: Path) -> Path:
-    """An Orbax folder with a file for each chunk."""
-    handler = checkpoint.PyTreeCheckpointHandler(use_ocdbt=False)
+def save_tree(folder: Path, tree: Any, ocdbt: bool = False) -> Path:
+    """An Orbax folder with a file for each chunk, or with a database."""
+    handler = checkpoint.PyTreeCheckpointHandler(use_ocdbt=ocdbt)
     with checkpoint.Checkpointer(handler) as checkpointer:
-        checkpointer.save(folder, {"a": np.arange(6, dtype=np.float32)})
+        checkpointer.save(folder, tree)
     return folder
+
+
+def plain_arrays(folder: Path) -> Path:
+    return save_tree(folder, {"a": np.arange(6, dtype=np.float32)})
+
+
+@pytest.mark.parametrize("ocdbt", [True, False])
+def test_scalars_are_arrays_and_empty_places_are_passed_over(tmp_path: Path, ocdbt: bool) -> None:
+    tree = {"a": np.ones(2), "step": 3, "rate": np.float32(0.5), "b": {}, "c": None, "d": []}
+    folder = save_tree(tmp_path / "orbax", tree, ocdbt)
+    found = read_orbax(folder / "_METADATA")
+    shapes = {name: (each.shape, each.dtype) for name, each in found.items()}
+    assert shapes == {"a": ((2,), "float64"), "step": ((), "int64"), "rate": ((), "float32")}
+    assert found["rate"].read() == 0.5
+
+
+@pytest.mark.parametrize("part", ["a", "a/0"])
+def test_link_out_of_the_folder_is_an_error(tmp_path: Path, part: str) -> None:
+    folder = plain_arrays(tmp_path / "orbax")
+    (folder / part).rename(tmp_path / "elsewhere")
+    (folder / part).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(CheckpointError, match="a symbolic link out of its folder"):
+        read_orbax(folder / "_METADATA")
+
+
+def test_link_within_the_folder_is_followed(tmp_path: Path) -> None:
+    folder = plain_arrays(tmp_path / "orbax")
+    (folder / "a" / "0").rename(folder / "values")
+    (folder / "a" / "0").symlink_to(folder / "values")
+    assert read_orbax(folder / "_METADATA")["a"].read().tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def link_to_itself(path: Path) -> None:
+    path.symlink_to(path)
+
+
+@pytest.mark.parametrize("make", [link_to_itself, os.mkfifo], ids=["loop", "pipe"])
+def test_what_is_no_file_is_an_error(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    folder = plain_arrays(tmp_path / "orbax")
+    (folder / "a" / "0").unlink()
+    make(folder / "a" / "0")
+    with pytest.raises(CheckpointError, match="neither a file nor a folder"):
+        read_orbax(folder / "_METADATA")
+
+
+@pytest.mark.parametrize("name", ["a b", "é☃", "p%41?x#y", "[v1]"])
+def test_folder_may_have_any_name_when_read(tmp_path: Path, name: str) -> None:
+    save(tmp_path / "model").parent.rename(tmp_path / name)
+    assert contents(open_checkpoint(tmp_path / name).weights) == contents(weights_of("base"))
+
+
+@pytest.mark.parametrize("name", ["[v1]", "back\\slash"])
+def test_folder_in_which_orbax_would_lose_weights_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(CheckpointError, match="save elsewhere and move the folder"):
+        save(tmp_path / name / "model")
+    assert not (tmp_path / name / "model").exists()
+
+
+def test_failure_in_the_background_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Full(checkpoint.StandardCheckpointer):
+        def close(self) -> None:
+            super().close()
+            logging.getLogger("absl").error("a long stack")
+            raise ValueError("OUT_OF_RANGE: No space left [tensorstore_spec='...']\nmore")
+
+    caplog.set_level(17, logger="absl")
+    monkeypatch.setattr(checkpoint, "StandardCheckpointer", Full)
+    with pytest.raises(CheckpointError, match=r"Orbax could not write .*: .*No space left$"):
+        save(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+    assert (caplog.messages, logging.getLogger("absl").level) == ([], 17)
+
+
+@pytest.mark.parametrize("ocdbt", [True, False], ids=["database", "files"])
+def test_changed_and_cut_files_are_arrays_or_an_error(tmp_path: Path, ocdbt: bool) -> None:
+    tree = {"a": np.arange(15, dtype=np.float32).reshape(5, 3), "b": {"c": np.zeros(7)}}
+    folder, chance = save_tree(tmp_path / "orbax", tree, ocdbt), random.Random(4)
+    refused = 0
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        content = path.read_bytes()
+        for _ in range(30):
+            changed = bytearray(content)
+            changed[chance.randrange(len(content))] = chance.randrange(256)
+            cut = content[: chance.randrange(len(content))]
+            for damaged in (changed, cut):
+                path.write_bytes(damaged)
+                try:
+                    [each.read() for each in read_orbax(folder / "_METADATA").values()]
+                except CheckpointError as error:
+                    refused += str(folder) in str(error)
+        path.write_bytes(content)
+    assert refused > 100
 
 
 def test_missing_chunk_is_an_error_and_not_zeros(tmp_path: Path) -> None:

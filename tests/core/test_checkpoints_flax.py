@@ -1,5 +1,6 @@
 """`flax_model.msgpack`: the bytes are those of Flax, and what is none is refused."""
 
+import contextlib
 import struct
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from formats import contents
 from mobilebert_conformance.cases import small_config
 from mobilebert_conformance.weights import Array, random_weights
-from mobilebert_core.checkpoints import open_checkpoint, save_checkpoint
+from mobilebert_core.checkpoints import flax_msgpack, open_checkpoint, save_checkpoint
 from mobilebert_core.checkpoints.flax_msgpack import (
     FILE,
     nested,
@@ -54,6 +55,32 @@ def test_bytes_are_those_of_flax(tmp_path: Path, arrays: dict[str, Array]) -> No
     assert (tmp_path / FILE).read_bytes() == serialization.to_bytes(tree_of(arrays))
 
 
+def test_keys_are_in_the_order_of_flax(tmp_path: Path) -> None:
+    serialization = pytest.importorskip("flax.serialization")
+    values = {name: np.float32([1]) for name in ("b.z", "a.2", "b.a", "a.10", "a.Z")}
+    write_flax_msgpack(tmp_path, stored_tensors(values), None)
+    tree: dict[str, Any] = {}
+    for name, value in values.items():
+        outer, inner = name.split(".")
+        tree.setdefault(outer, {})[inner] = value
+    assert (tmp_path / FILE).read_bytes() == serialization.msgpack_serialize(tree)
+
+
+def test_scalar_of_a_training_state_is_an_array_without_axes(tmp_path: Path) -> None:
+    serialization = pytest.importorskip("flax.serialization")
+    (tmp_path / FILE).write_bytes(serialization.to_bytes({"rate": np.float32(0.5)}))
+    found = read_flax_msgpack(tmp_path / FILE)["rate"]
+    assert (found.shape, found.dtype, found.read()) == ((), "float32", 0.5)
+
+
+def test_array_that_flax_splits_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    serialization = pytest.importorskip("flax.serialization")
+    monkeypatch.setattr(serialization, "MAX_CHUNK_SIZE", 8)
+    (tmp_path / FILE).write_bytes(serialization.to_bytes({"a": {"kernel": np.ones((3, 2))}}))
+    with pytest.raises(CheckpointError, match=r"in chunks, 'a.kernel', expected whole ones"):
+        read_flax_msgpack(tmp_path / FILE)
+
+
 def test_what_flax_writes_is_read(tmp_path: Path, arrays: dict[str, Array]) -> None:
     serialization = pytest.importorskip("flax.serialization")
     (tmp_path / FILE).write_bytes(serialization.to_bytes(tree_of(arrays)))
@@ -88,14 +115,13 @@ def test_restored_tree_updates_our_flax_model(tmp_path: Path, head: str) -> None
     assert contents(mobilebert.get_backend("jax").weights(model)) == contents(weights)
 
 
-@pytest.mark.parametrize("wrap", ["params", "value"])
+@pytest.mark.parametrize("wrap", ["params.{}", "{}.value", "params.{}.value"])
 def test_levels_that_libraries_put_around_are_passed_over(tmp_path: Path, wrap: str) -> None:
     config, weights = small_config(), random_weights(small_config(), "masked-lm")
     save_checkpoint(tmp_path, config, weights, "masked-lm", format="flax-msgpack")
     found = read_flax_msgpack(tmp_path / FILE)
     (tmp_path / FILE).unlink()  # still mapped
-    names = {"params": "params.{}", "value": "{}.value"}[wrap]
-    wrapped = {names.format(name): tensor for name, tensor in found.items()}
+    wrapped = {wrap.format(name): tensor for name, tensor in found.items()}
     write_flax_msgpack(tmp_path, wrapped, None)
     assert contents(open_checkpoint(tmp_path).weights) == contents(weights)
 
@@ -111,18 +137,20 @@ def entry(value: bytes, key: bytes = b"\xa1a") -> bytes:
     return b"\x81" + key + value
 
 
+LONG = b"\xd9\xc8" + b"k" * 200
 FAULTS = {
     "no map": (b"\x92\x01\x02", "no map of arrays"),
     "empty text": (b"", "0 bytes"),
     "a number": (entry(b"\x07"), "under 'a' there is no array"),
     "a text": (entry(b"\xa1x"), "under 'a' there is no array"),
     "nothing": (entry(b"\xc0"), "under 'a' there is no array"),
-    "another extension": (entry(b"\xd4\x03\x00"), "is an extension that is no array"),
+    "another extension": (entry(b"\xd4\x02\x00"), "is an extension that is no array"),
     "a key that is no text": (entry(array(), b"\x07"), "no text of at most"),
     "a key without end": (entry(array(), b"\xdb" + b"\xff" * 4), "no text of at most"),
     "key twice": (b"\x82\xa1a" + array() + b"\xa1a" + array(), "holds 'a' twice"),
     "more than the tree": (entry(array()) + b"\x00", "1 bytes follow the tree"),
     "deep nesting": (b"\x81\xa1a" * 100_000, "nested more than 32 deep"),
+    "a long path": (entry(entry(entry(array(), LONG), LONG), LONG), "more than 500 letters"),
     "a shape of billions": (
         entry(array(b"\x92" + b"\xcf" + b"\x7f" * 8 + b"\xcf" + b"\x7f" * 8)),
         "bytes, which",
@@ -157,15 +185,47 @@ def test_every_truncation_is_an_error(tmp_path: Path) -> None:
             read_flax_msgpack(path)
 
 
+def test_more_arrays_than_any_model_has_are_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = b"\x83" + b"".join(b"\xa1" + key + array() for key in (b"a", b"b", b"c"))
+    (tmp_path / FILE).write_bytes(content)
+    assert len(read_flax_msgpack(tmp_path / FILE)) == 3
+    monkeypatch.setattr(flax_msgpack, "MAX_TENSORS", 2)
+    with pytest.raises(CheckpointError, match="it holds more than 2 arrays"):
+        read_flax_msgpack(tmp_path / FILE)
+
+
+INTACT = b"\x82\xa1a" + array() + b"\xa1b\x81\xa1c" + array()
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(st.integers(0, len(INTACT) - 1), st.integers(0, 255)), min_size=1))
+def test_changed_bytes_are_arrays_or_an_error(
+    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, int]]
+) -> None:
+    content = bytearray(INTACT)
+    for position, value in changes:
+        content[position] = value
+    path = tmp_path_factory.getbasetemp() / "changed.msgpack"
+    path.unlink(missing_ok=True)
+    path.write_bytes(content)
+    with contextlib.suppress(CheckpointError):
+        found = read_flax_msgpack(path)
+        weights = [each for each in found.values() if each.dtype in DTYPES]
+        assert all(each.read().nbytes == each.nbytes for each in weights)
+
+
+KEYS = st.text("abz09_é☃", min_size=1, max_size=40)
 TREES = st.recursive(
     st.sampled_from([np.float32([1.5, -2]), np.zeros((2, 0)), np.float16(3.0)]),
-    lambda below: st.dictionaries(st.from_regex(r"\A\w{1,40}\Z"), below, min_size=1, max_size=20),
+    lambda below: st.dictionaries(KEYS, below, min_size=1, max_size=20),
     max_leaves=40,
 )
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
-@given(tree=st.dictionaries(st.from_regex(r"\A\w{1,40}\Z"), TREES, min_size=1))
+@given(tree=st.dictionaries(KEYS, TREES, min_size=1, max_size=20))
 def test_any_tree_returns(tmp_path_factory: pytest.TempPathFactory, tree: dict[str, Any]) -> None:
     def flat(branch: Any, start: str) -> dict[str, Array]:
         found: dict[str, Array] = {}
