@@ -11,6 +11,7 @@ from mobilebert_core import schema
 from mobilebert_core.checkpoints.atomic import replace_folder
 from mobilebert_core.checkpoints.formats import Format, belongs_to_checkpoint, get_format
 from mobilebert_core.checkpoints.names import tensors_to_write
+from mobilebert_core.checkpoints.orbax_format import METADATA
 from mobilebert_core.checkpoints.store import DTYPES, Array, StoredTensor, stored_tensors
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.errors import CheckpointError, raise_faults
@@ -56,8 +57,7 @@ def save_checkpoint(
     """
     folder, row = Path(folder), get_format(format)
     _check_shard_size(row, max_shard_size)
-    if not overwrite:
-        _check_other_formats(folder, row)
+    _check_destination(folder, row, overwrite)
     tensors = stored_tensors(weights)
     dtype = _check(config, tensors, head)
     values = _config_values(config, head, dtype, row)
@@ -91,15 +91,20 @@ def _check_shard_size(row: Format, size: object) -> None:
         )
 
 
-def _check_other_formats(folder: Path, own: Format) -> None:
+def _check_destination(folder: Path, own: Format, overwrite: bool) -> None:
     """Refuse to delete what this save does not write again, e.g. Google's original files."""
+    if (folder / METADATA).is_file():
+        raise CheckpointError(
+            f"{folder} is a folder of Orbax itself, expected one to put a checkpoint into; save "
+            "into another folder"
+        )
     kept = own.config_names[0]
     others = sorted(
         path.name
         for path in (folder.iterdir() if folder.is_dir() else ())
         if belongs_to_checkpoint(path) and not own.owns(path) and path.name != kept
     )
-    if others:
+    if others and not overwrite:
         raise CheckpointError(
             f"{folder} holds a checkpoint of another format ({', '.join(others)}), which saving "
             "would delete; save into another folder, or pass overwrite=True"

@@ -113,6 +113,17 @@ def test_next_save_removes_the_folder(tmp_path: Path) -> None:
     assert open_checkpoint(tmp_path).format == "safetensors"
 
 
+@pytest.mark.parametrize("format", ["safetensors", "orbax"])
+def test_saving_into_a_folder_of_orbax_itself_is_refused(tmp_path: Path, format: str) -> None:
+    folder = save(tmp_path)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(CheckpointError, match="is a folder of Orbax itself"):
+        save_checkpoint(
+            folder, small_config(), weights_of("base"), "base", format=format, overwrite=True
+        )
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def test_folder_of_that_name_that_is_none_of_orbax_stays(tmp_path: Path) -> None:
     (tmp_path / "orbax").mkdir()
     (tmp_path / "orbax" / "thesis.tex").write_text("years of work")
