@@ -94,14 +94,6 @@ def test_format_of_a_file_is_known_by_its_name(tmp_path, format):
     assert open_checkpoint(folder / FILES[format]).format == format
 
 
-def test_weights_of_another_program_are_taken_when_a_folder_has_both(tmp_path):
-    folder, _ = save(tmp_path / "model", "safetensors")
-    other, _ = save(tmp_path / "other", "hf-tf-h5")
-    (other / "tf_model.h5").rename(folder / "tf_model.h5")
-    assert open_checkpoint(folder).format == "safetensors"
-    assert open_checkpoint(folder, format="hf-tf-h5").format == "hf-tf-h5"
-
-
 def test_attributes_list_layers_and_variables(tmp_path):
     folder, _ = save(tmp_path / "model", "hf-tf-h5", "question-answering")
     with h5py.File(folder / "tf_model.h5") as file:
@@ -153,12 +145,11 @@ def test_bfloat16_is_marked_as_keras_marks_it(tmp_path):
 
 
 @both
-def test_both_directions_say_what_to_install_when_h5py_is_absent(tmp_path, monkeypatch, format):
-    folder, _ = save(tmp_path / "model", format)
+def test_file_is_read_without_h5py_and_writing_says_what_to_install(tmp_path, monkeypatch, format):
+    folder, weights = save(tmp_path / "model", format)
     monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(MissingDependencyError, match=r'pip install "mobilebert\[h5\]"'):
-        open_checkpoint(folder)
-    with pytest.raises(MissingDependencyError, match=r'pip install "mobilebert\[h5\]"'):
+    assert contents(open_checkpoint(folder).weights) == contents(weights)
+    with pytest.raises(MissingDependencyError, match=r'Writing.*pip install "mobilebert\[h5\]"'):
         save(tmp_path / "other", format)
 
 
@@ -282,7 +273,7 @@ COMPOUND = np.zeros((61, 10), [("a", "f4"), ("b", "f4")])
 BAD_FILES = {
     "a soft link": (soft_link, "'other' is a link to elsewhere"),
     "a dangling link": (dangling_link, "'other' is a link to elsewhere"),
-    "an external link": (external_link, "'other' is a link to elsewhere"),
+    "an external link": (external_link, "'/' in .* a group with a link to another file"),
     "a second name": (second_name, "is another name of something that has one"),
     "a cycle": (cycle, "is another name of something that has one"),
     "values elsewhere": (external_values, "are in other files, which are not opened"),
@@ -339,7 +330,7 @@ def test_values_beyond_the_end_are_refused(tmp_path):
     content = path.read_bytes()
     assert content.count(place) == 1
     path.write_bytes(content.replace(place, struct.pack("<QQ", len(content) - 119, 120)))
-    with pytest.raises(CheckpointError, match=r"lies outside the file|invalid dataset size"):
+    with pytest.raises(CheckpointError, match="lies outside the file"):
         read_h5(path)
 
 
@@ -348,22 +339,6 @@ def test_bytes_before_the_file_are_refused(tmp_path):
     with h5py.File(path, "w", userblock_size=512) as file:
         file["a"] = np.ones(3, np.float32)
     with pytest.raises(CheckpointError, match="does not begin as HDF5 files do"):
-        read_h5(path)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "it has 0 bytes"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
-        (b"PK\x03\x04", "does not begin as HDF5 files do"),
-        (b"\x89HDF\r\n\x1a\n", "HDF5 cannot read it"),
-    ],
-)
-def test_file_is_refused_when_it_is_none(tmp_path, content, message):
-    path = tmp_path / "tf_model.h5"
-    path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=message):
         read_h5(path)
 
 
