@@ -16,7 +16,7 @@ import numpy as np
 
 from mobilebert_core.checkpoints.files import damaged, map_file
 from mobilebert_core.checkpoints.store import DTYPES, StoredTensor, check_shape, mapped_tensor
-from mobilebert_core.checkpoints.zip_archives import archive_members, member_range
+from mobilebert_core.checkpoints.zip_archives import archive_members
 
 FILE = "weights.npz"
 _SUFFIX = ".npy"
@@ -42,12 +42,11 @@ def read_npz(path: Path) -> dict[str, StoredTensor]:
     """
     data = map_file(path)
     tensors: dict[str, StoredTensor] = {}
-    for member in archive_members(path).values():
-        name = member.filename.removesuffix(_SUFFIX)
-        if name == member.filename:
+    for file_name, member in archive_members(path, data).items():
+        name = file_name.removesuffix(_SUFFIX)
+        if name == file_name:
             raise damaged(path, f"it holds {name!r}, expected arrays (*.npy) only")
-        start, size = member_range(path, data, member)
-        tensors[name] = _stored_tensor(path, data, name, start, size)
+        tensors[name] = _stored_tensor(path, data, name, *member.range()).after(member.check)
     return tensors
 
 

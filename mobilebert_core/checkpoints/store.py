@@ -49,6 +49,16 @@ class StoredTensor:
         """The bytes that its values take; `dtype` is one of `DTYPES`."""
         return prod(self.shape) * DTYPES[self.dtype].itemsize
 
+    def after(self, check: Callable[[], None]) -> "StoredTensor":
+        """The same tensor, whose values are read after a check, which raises if need be."""
+        read = self.read
+
+        def checked() -> Array:
+            check()
+            return read()
+
+        return StoredTensor(self.shape, self.dtype, checked)
+
     def transposed(self) -> "StoredTensor":
         """The same tensor with its axes reversed."""
         read = self.read

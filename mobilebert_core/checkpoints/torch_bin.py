@@ -15,7 +15,7 @@ from mobilebert_core.checkpoints.files import ByteReader, damaged, map_file
 from mobilebert_core.checkpoints.sharding import read_sharded
 from mobilebert_core.checkpoints.store import DTYPES, StoredTensor, check_shape, mapped_tensor
 from mobilebert_core.checkpoints.torch_pickle import Storage, StridedTensor, load_pickle
-from mobilebert_core.checkpoints.zip_archives import ZIP_START, archive_members, member_range
+from mobilebert_core.checkpoints.zip_archives import ZIP_START, archive_members
 
 _LEGACY_START = b"\x80\x02"
 _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
@@ -24,8 +24,9 @@ _ITEM_SIZES = {"int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint8": 1, "bool"
     name: dtype.itemsize for name, dtype in DTYPES.items()
 }
 
-# Returns the first byte of a storage in the file, having checked that all of it is there.
-Locate = Callable[[Storage], int]
+# Returns the first byte of a storage in the file, having checked that all of it is there, and what
+# checks its content before it is read.
+Locate = Callable[[Storage], tuple[int, Callable[[], None]]]
 
 
 def read_torch_bin(path: Path) -> dict[str, StoredTensor]:
@@ -83,14 +84,14 @@ def _stored_tensor(
     if count and (last >= storage.view_size or count > storage.view_size):
         raise damaged(path, f"the tensor {name!r} reaches beyond its storage")
     size = _ITEM_SIZES[storage.dtype]
-    first = locate(storage) + (storage.view_offset + offset) * size
-    return mapped_tensor(
-        data, shape, storage.dtype, first, tuple(stride * size for stride in strides)
-    )
+    start, check = locate(storage)
+    first = start + (storage.view_offset + offset) * size
+    steps = tuple(stride * size for stride in strides)
+    return mapped_tensor(data, shape, storage.dtype, first, steps).after(check)
 
 
 def _open_archive(path: Path, data: mmap.mmap) -> tuple[dict[str, StridedTensor], Locate]:
-    members = archive_members(path)
+    members = archive_members(path, data)
     pickles = [name for name in members if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(pickles) != 1:
         raise damaged(path, f"a zip archive with {len(pickles)} files */data.pkl, expected one")
@@ -98,20 +99,21 @@ def _open_archive(path: Path, data: mmap.mmap) -> tuple[dict[str, StridedTensor]
     if f"{folder}constants.pkl" in members:
         raise damaged(path, "a TorchScript program, expected weights")
     if f"{folder}byteorder" in members:
-        start, size = member_range(path, data, members[f"{folder}byteorder"])
+        start, size = members[f"{folder}byteorder"].range()
         if data[start : start + size] != b"little":
             raise damaged(path, "its numbers are big-endian, expected little-endian ones")
 
-    def locate(storage: Storage) -> int:
+    def locate(storage: Storage) -> tuple[int, Callable[[], None]]:
         member = members.get(f"{folder}data/{storage.key}")
         if member is None:
             raise damaged(path, f"the storage {storage.key!r} is missing")
-        start, size = member_range(path, data, member)
+        start, size = member.range()
         if size != storage.size * _ITEM_SIZES[storage.dtype]:
             raise damaged(path, f"the storage {storage.key!r} has {size} bytes, not what it says")
-        return start
+        return start, member.check
 
-    start, size = member_range(path, data, members[pickles[0]])
+    members[pickles[0]].check()
+    start, size = members[pickles[0]].range()
     state = load_pickle(ByteReader(data, path, start, start + size))
     return _flat_state(path, state), locate
 
@@ -137,10 +139,10 @@ def _open_legacy(path: Path, data: mmap.mmap) -> tuple[dict[str, StridedTensor],
             raise reader.fail(f"the storage {key!r} has {count} numbers, expected {size}")
         starts[key] = reader.skip(size * _ITEM_SIZES[declared[key].dtype])
 
-    def locate(storage: Storage) -> int:
+    def locate(storage: Storage) -> tuple[int, Callable[[], None]]:
         first = declared[storage.key]
         if storage.key not in starts or (storage.size, storage.dtype) != (first.size, first.dtype):
             raise damaged(path, f"the storage {storage.key!r} is missing or has two sizes")
-        return starts[storage.key]
+        return starts[storage.key], lambda: None  # such files have no checksums
 
     return state, locate

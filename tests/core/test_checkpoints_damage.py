@@ -118,6 +118,30 @@ def test_inverted_header_byte_is_an_error_or_changes_no_structure(small: Path, f
         path.write_bytes(content)
 
 
+@pytest.mark.parametrize(
+    ("format", "file"),
+    [
+        ("torch-bin", "pytorch_model.bin"),
+        ("google-tf1", "mobilebert_variables.ckpt.data-00000-of-00001"),
+        ("npz", "weights.npz"),
+    ],
+)
+def test_changed_number_is_an_error_where_the_format_has_checksums(
+    small: Path, format: str, file: str
+) -> None:
+    save(small, format)
+    weights = random_weights(small_config(), BASE)
+    name = "mobilebert.encoder.layer.1.output.LayerNorm.bias"
+    content = (small / file).read_bytes()
+    position = content.index(weights[name].astype(np.float32).tobytes())
+    (small / file).write_bytes(
+        content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :]
+    )
+    with pytest.raises(CheckpointError, match="the checksum of .* is wrong"):
+        convert(small, small.with_name("new"))
+    assert not small.with_name("new").exists()
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_tensor_of_another_shape_is_an_error_with_both_shapes(small: Path, format: str) -> None:
     require(format)

@@ -328,3 +328,14 @@ def test_file_of_another_kind_is_an_error(tmp_path, case):
     path.write_bytes(STARTS[case])
     with pytest.raises(CheckpointError, match=r"pytorch_model.bin is damaged"):
         read_torch_bin(path)
+
+
+def test_file_without_checksums_is_read(tmp_path):
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "pytorch_model.bin"
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save({"a": torch.arange(5.0)}, path)
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert read_torch_bin(path)["a"].read().tolist() == [0, 1, 2, 3, 4]
