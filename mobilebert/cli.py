@@ -4,6 +4,7 @@ An error that the library raises on purpose is one message on standard error and
 usage is exit code 2. Everything else is a defect and keeps its traceback. Read next: `commands`.
 """
 
+import signal
 from typing import Annotated, Any
 
 import typer
@@ -66,6 +67,14 @@ app.command("demo")(demo.command)
 app.command("conformance")(conformance.command)
 
 
+def _stop(number: int, frame: object) -> None:
+    """End as Python does, so that what is half done is taken back."""
+    raise SystemExit(128 + number)
+
+
 def main() -> None:
     """Run the command line."""
+    for name in ("SIGTERM", "SIGHUP"):  # Windows has no second one
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _stop)
     app(prog_name="mobilebert")

@@ -16,6 +16,8 @@ import numpy as np
 from mobilebert_core import hub
 from mobilebert_core.checkpoints import Checkpoint, StoredTensor, open_checkpoint
 
+_KINDS_OF_VALUES = ("values", "dtype")  # the others come first
+
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -51,7 +53,8 @@ class Comparison:
         first: the first's folder.
         second: the second's folder.
         compared: how many tensors both have.
-        tensors: those that differ: missing ones, then the numerically largest difference first.
+        tensors: those that differ: missing ones and other shapes, then the numerically largest
+            difference first.
         settings: configuration field, or `head`, -> value in the first and in the second.
     """
 
@@ -106,7 +109,9 @@ def diff(first: str | Path, second: str | Path, *, format: str | None = None) ->
         row = _compare(name, one.weights.stored(name), other.weights.stored(name))
         if row is not None:
             rows.append(row)
-    rows.sort(key=lambda row: (-row.largest, -row.relative, -row.count))
+    rows.sort(
+        key=lambda row: (row.kind in _KINDS_OF_VALUES, -row.largest, -row.relative, -row.count)
+    )
     return Comparison(one.path, other.path, len(shared), tuple(rows), _settings(one, other))
 
 

@@ -18,8 +18,10 @@ import numpy as np
 from mobilebert_core import hub
 from mobilebert_core.checkpoints import Checkpoint, StoredTensor, open_checkpoint, save_checkpoint
 from mobilebert_core.checkpoints.files import check_inside
-from mobilebert_core.checkpoints.formats import get_format
+from mobilebert_core.checkpoints.formats import MANIFEST, get_format
 from mobilebert_core.checkpoints.store import DTYPES, TensorStore
+from mobilebert_core.checkpoints.writing import as_folder
+from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.conversion_report import (
     Conversion,
     ConvertedTensor,
@@ -34,8 +36,6 @@ from mobilebert_core.loading import check_options, choose_head
 from mobilebert_core.tokenization import MobileBertTokenizer
 from mobilebert_core.tokenization.loading import FILES as TOKENIZER_FILES
 from mobilebert_core.tokenization.loading import RUST_FILE, VOCABULARY_FILE
-
-MANIFEST = "manifest.json"
 
 Progress = Callable[[str, int, int], None]
 
@@ -74,7 +74,8 @@ def convert(
         seed: of fresh head weights.
         ignore_mismatched_sizes: see `load`.
         max_shard_size: most bytes of a weights file, for formats that have several.
-        manifest: also write `manifest.json`: the SHA-256 of every tensor, the same in all formats.
+        manifest: also write `mobilebert-manifest.json`: the SHA-256 of every tensor, the same in
+            all formats.
         force: replace the checkpoint that the destination holds; other files in it stay.
         format: forces one of several formats in the source.
         dialect: forces how the source's configuration is read, `transformers` or `google`.
@@ -91,7 +92,7 @@ def convert(
     check_options(convert, config_changes)
     _check_dtype(dtype)
     row = get_format(to)
-    destination = Path(destination)
+    destination = as_folder(destination)
     _check_destination(destination, force)
     found = hub.resolve_checkpoint(source, revision=revision, format=format)
     hub.resolve(source, TOKENIZER_FILES, revision=revision)  # downloaded beside the weights
@@ -109,6 +110,7 @@ def convert(
         files.extend(_copy_tokenizer(checkpoint.path, staging, row.dialect))
         written = open_checkpoint(staging, format=to)
         passing.verify(written)
+        _verify_settings(written, config, head)
         converted.extend(tensor_rows(checkpoint, weights, written, passing.digests))
         if manifest:
             write_manifest(staging / MANIFEST, checkpoint.format, to, head, converted)
@@ -131,6 +133,7 @@ def convert(
         head,
         tuple(converted),
         dropped_tensors(checkpoint, weights),
+        checkpoint.unknown_settings,
         tuple(files),
     )
 
@@ -231,6 +234,16 @@ class _Passing(TensorStore):
             self._report("verifying", tensor.nbytes)
         heading = "What was written does not read back as it should; the destination is unchanged"
         raise_faults(CheckpointError, heading, faults)
+
+
+def _verify_settings(written: Checkpoint, config: MobileBertConfig, head: str) -> None:
+    if head == "question-answering":  # which has two outputs, and is written so
+        config = config.replace(num_labels=2)
+    if (written.config, written.head) != (config, head):
+        raise CheckpointError(
+            f"What was written reads back as {written.head}, {written.config}, expected {head}, "
+            f"{config}; the destination is unchanged"
+        )
 
 
 def sha256(values: np.ndarray[Any, np.dtype[Any]]) -> str:

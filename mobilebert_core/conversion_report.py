@@ -64,6 +64,7 @@ class Conversion:
         head: its head.
         tensors: what it holds, in the order of the computation.
         dropped: what the source holds beside that.
+        dropped_settings: keys of the source's configuration file that mean nothing to a MobileBERT.
         files: further files that came along: those of the tokenizer.
     """
 
@@ -74,6 +75,7 @@ class Conversion:
     head: str
     tensors: tuple[ConvertedTensor, ...]
     dropped: tuple[Dropped, ...]
+    dropped_settings: tuple[str, ...]
     files: tuple[str, ...]
 
     @property
@@ -92,6 +94,7 @@ class Conversion:
             "bytes": self.nbytes,
             "tensors": [asdict(each) | {"changes": each.changes} for each in self.tensors],
             "dropped": [asdict(each) for each in self.dropped],
+            "dropped_settings": list(self.dropped_settings),
             "files": list(self.files),
         }
 

@@ -57,6 +57,9 @@ _REQUIRED_SETTINGS: dict[str, tuple[Any, ...]] = {
     "is_encoder_decoder": (False, None),
 }
 
+# What a file says of itself, and is written anew.
+_ABOUT_THE_FILE = ("architectures", "dtype", "model_type", "torch_dtype", "transformers_version")
+
 _OPTIONAL_FIELDS = ("pad_token_id", "classifier_dropout", "problem_type")  # may be None
 
 
@@ -147,6 +150,17 @@ def _to_google(fields: dict[str, Any]) -> dict[str, Any]:
     omitted: dict[str, Any] = {"pad_token_id": 0, "classifier_dropout": None, "problem_type": None}
     omitted["id2label"] = placeholders
     return values | {name: fields[name] for name in omitted if fields[name] != omitted[name]}
+
+
+def unknown_keys(values: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """The keys of a configuration file that concern neither the model nor the file itself.
+
+    Args:
+        values: the file's JSON object.
+        fields: what a configuration of ours has.
+    """
+    known = {*fields, "num_labels", "trigram_padding", *_REQUIRED_SETTINGS, *_ABOUT_THE_FILE}
+    return tuple(key for key in values if key not in known)
 
 
 def read_json_object(path: Path) -> dict[str, Any]:

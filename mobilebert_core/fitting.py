@@ -59,11 +59,11 @@ def fit_weights(
     try:
         schema.validate(expected, shapes, str(checkpoint.path))
     except CheckpointError as error:
-        if not _mismatched(store, specs):
+        if "classifier" not in {specs[name].part for name in _mismatched(store, specs)}:
             raise
         raise CheckpointError(
             f"{error}\nA head for another number of labels: pass ignore_mismatched_sizes=True "
-            "to give it fresh weights"
+            "(on the command line --ignore-mismatched-sizes) to give it fresh weights"
         ) from error
     if fresh:
         warnings.warn(

@@ -67,8 +67,13 @@ def resolve_checkpoint(
     source: str | Path, *, revision: str | None = None, format: str | None = None
 ) -> Path:
     """`resolve` for a model: its configuration, and its weights in the first format that it has."""
-    rows = FORMATS.values() if format is None else (get_format(format),)
-    for row in rows:
+    rows = list(FORMATS.values()) if format is None else [get_format(format)]
+    if format is not None and rows[0].folders and _existing(source) is None:
+        raise CheckpointError(
+            f"{str(source)!r} does not exist, and checkpoints of the format {format}, which are "
+            "folders, are not fetched from the hub; download it and give the folder"
+        )
+    for row in (each for each in rows if not each.folders or len(rows) == 1):
         path = resolve(source, row.config_names + row.entries + row.others, revision=revision)
         if _existing(source) is not None or any(map(row.owns, path.iterdir())):
             break

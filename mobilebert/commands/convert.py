@@ -66,6 +66,13 @@ def command(
     num_labels: Annotated[
         int | None, typer.Option(min=1, help="Number of labels of a fresh classifier.")
     ] = None,
+    ignore_mismatched_sizes: Annotated[
+        bool,
+        typer.Option(
+            "--ignore-mismatched-sizes",
+            help="Give a classifier for another number of labels fresh weights.",
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of fresh weights.")] = 0,
     max_shard_size: Annotated[
         int | None,
@@ -77,7 +84,9 @@ def command(
     ] = None,
     manifest: Annotated[
         bool,
-        typer.Option("--manifest", help="Also write manifest.json: the SHA-256 of every tensor."),
+        typer.Option(
+            "--manifest", help="Also write mobilebert-manifest.json: the SHA-256 of every tensor."
+        ),
     ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Replace a checkpoint in the destination.")
@@ -123,6 +132,7 @@ def command(
             dtype=dtype,
             head=head,
             seed=seed,
+            ignore_mismatched_sizes=ignore_mismatched_sizes,
             max_shard_size=max_shard_size,
             manifest=manifest,
             force=force,
@@ -163,6 +173,8 @@ def _bar() -> "Iterator[Report]":
 
 
 def _summary(found: "Conversion") -> Table:
+    from mobilebert_core.tokenization.loading import FILES
+
     counts = Counter(change for row in found.tensors for change in row.changes)
     changes = ", ".join(f"{count} {change}" for change, count in counts.items())
     grid = Table.grid(padding=(0, 2))
@@ -172,8 +184,15 @@ def _summary(found: "Conversion") -> Table:
         "head": found.head,
         "tensors": f"{len(found.tensors)}, {filesize.decimal(found.nbytes)}, verified",
         "changes": changes or "none",
-        "other files": ", ".join(found.files) or "none: the source has no tokenizer",
+        "tokenizer": ", ".join(found.files) or "none in the source",
     }
+    kept = [
+        name for name in FILES if name not in found.files and (found.destination / name).exists()
+    ]
+    if kept:
+        rows["tokenizer"] += f"; kept from before: {', '.join(kept)}"
+    if found.dropped_settings:
+        rows["left out of the configuration"] = ", ".join(found.dropped_settings)
     for name, value in rows.items():
         grid.add_row(plain(name, "bold"), plain(value))
     return grid
@@ -185,7 +204,7 @@ def _dropped(found: "Conversion") -> Table:
         kinds.setdefault(each.kind, []).append(each.name)
     table = new_table("Left out", "tensors", "why", "for example", numbers=("tensors",))
     for kind, names in kinds.items():
-        table.add_row(plain(len(names)), plain(f"tensors {kind}"), plain(names[0]))
+        table.add_row(plain(len(names)), plain(f"each a tensor {kind}"), plain(names[0]))
     return table
 
 

@@ -33,6 +33,8 @@ from mobilebert_core.errors import CheckpointError
 
 Tensors = Mapping[str, StoredTensor]
 
+MANIFEST = "mobilebert-manifest.json"  # digests of the weights beside it, which change with them
+
 
 @dataclass(frozen=True)
 class Format:
@@ -178,5 +180,7 @@ def get_format(name: str) -> Format:
 
 
 def belongs_to_checkpoint(path: Path) -> bool:
-    """Whether a file or folder is a checkpoint's configuration or weights, of any format."""
+    """Whether a file or folder is a checkpoint's configuration, weights or manifest."""
+    if path.name == MANIFEST:
+        return True
     return any(path.name in row.config_names or row.owns(path) for row in _TABLE)

@@ -7,6 +7,7 @@ in both formats of PyTorch are one model, and safetensors is taken. Read next: `
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mobilebert_core.checkpoints.atomic import backups_of
 from mobilebert_core.checkpoints.files import check_inside
@@ -14,7 +15,7 @@ from mobilebert_core.checkpoints.formats import FORMATS, Format, get_format
 from mobilebert_core.checkpoints.names import Dropped, Place, canonical_tensors, notes_of
 from mobilebert_core.checkpoints.store import TensorStore
 from mobilebert_core.config import MobileBertConfig
-from mobilebert_core.dialects import Dialect, read_json_object
+from mobilebert_core.dialects import Dialect, read_json_object, unknown_keys
 from mobilebert_core.errors import CheckpointError
 from mobilebert_core.heads import head_of_architectures
 
@@ -29,9 +30,10 @@ class Checkpoint:
             that the file has; whoever loads a head checks that its tensors are there.
         head: the head that the configuration file names, or None.
         format: the format's name.
-        path: the folder.
+        path: the folder with its configuration.
         origins: canonical name -> where in the files.
         dropped: what the files have beside these weights.
+        unknown_settings: keys of the configuration file that mean nothing to a MobileBERT.
     """
 
     config: MobileBertConfig
@@ -41,6 +43,7 @@ class Checkpoint:
     path: Path
     origins: Mapping[str, Place]
     dropped: tuple[Dropped, ...]
+    unknown_settings: tuple[str, ...]
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -79,8 +82,16 @@ def open_checkpoint(
     config = MobileBertConfig.from_json_file(config_path, dialect)
     tensors = row.read(entry)
     found = canonical_tensors(tensors, row.naming(config).translate, config, entry)
+    values = read_json_object(config_path)
     return Checkpoint(
-        config, found.store, _head(config_path), row.name, folder, found.origins, found.dropped
+        config,
+        found.store,
+        _head(values),
+        row.name,
+        config_path.parent,
+        found.origins,
+        found.dropped,
+        unknown_keys(values, config.to_dict()),
     )
 
 
@@ -146,8 +157,8 @@ def _find_config(folder: Path, row: Format) -> Path:
     )
 
 
-def _head(config_path: Path) -> str | None:
-    architectures = read_json_object(config_path).get("architectures")
+def _head(values: Mapping[str, Any]) -> str | None:
+    architectures = values.get("architectures")
     if not isinstance(architectures, list):
         return None
     head = head_of_architectures(name for name in architectures if isinstance(name, str))

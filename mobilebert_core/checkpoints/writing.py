@@ -1,5 +1,6 @@
 """Saving a checkpoint: configuration and weights of one head, all of it or nothing."""
 
+import errno
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,13 +10,20 @@ from safetensors import SafetensorError
 
 from mobilebert_core import schema
 from mobilebert_core.checkpoints.atomic import replace_folder
-from mobilebert_core.checkpoints.formats import Format, belongs_to_checkpoint, get_format
+from mobilebert_core.checkpoints.formats import (
+    MANIFEST,
+    Format,
+    belongs_to_checkpoint,
+    get_format,
+)
 from mobilebert_core.checkpoints.names import tensors_to_write
 from mobilebert_core.checkpoints.orbax_format import METADATA
 from mobilebert_core.checkpoints.store import DTYPES, Array, StoredTensor, stored_tensors
 from mobilebert_core.config import MobileBertConfig
-from mobilebert_core.errors import CheckpointError, raise_faults
+from mobilebert_core.errors import CheckpointError, brief, raise_faults
 from mobilebert_core.heads import get_head
+
+_NOT_REPLACEABLE = (errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def save_checkpoint(
@@ -55,7 +63,7 @@ def save_checkpoint(
         ConfigError: no head has this name, or the format cannot express the configuration.
         MissingDependencyError: the format needs a package that is not installed.
     """
-    folder, row = Path(folder), get_format(format)
+    folder, row = as_folder(folder), get_format(format)
     _check_shard_size(row, max_shard_size)
     _check_destination(folder, row, overwrite)
     tensors = stored_tensors(weights)
@@ -73,11 +81,34 @@ def save_checkpoint(
     try:
         replace_folder(folder, fill, replaces=belongs_to_checkpoint)
     except (OSError, SafetensorError) as error:
+        hint = ""
+        if isinstance(error, OSError) and error.errno in _NOT_REPLACEABLE:
+            hint = (
+                "; a folder is replaced as a whole, so a mount point or another's folder needs a "
+                "new folder inside it"
+            )
         raise CheckpointError(
-            f"{folder} could not be written, nothing changed: {error}; a folder is replaced as a "
-            "whole, so a mount point or another's folder needs a new folder inside it"
+            f"{folder} could not be written, nothing changed: {error}{hint}"
         ) from error
     return folder
+
+
+def as_folder(folder: object) -> Path:
+    """The path of a folder to write, which need not exist; `~` is the home folder.
+
+    Raises:
+        CheckpointError: it is no path, or none that the system can have.
+    """
+    if not isinstance(folder, str | Path) or not str(folder):
+        raise CheckpointError(f"folder is {brief(folder)}, expected the path of a folder to write")
+    try:
+        path = Path(folder).expanduser()
+        path.resolve().exists()
+    except (OSError, RuntimeError, ValueError) as error:  # no such user, too long, a null byte
+        raise CheckpointError(
+            f"{brief(str(folder))} is no possible folder ({error}); give another path"
+        ) from error
+    return path
 
 
 def _check_shard_size(row: Format, size: object) -> None:
@@ -102,7 +133,7 @@ def _check_destination(folder: Path, own: Format, overwrite: bool) -> None:
     others = sorted(
         path.name
         for path in (folder.iterdir() if folder.is_dir() else ())
-        if belongs_to_checkpoint(path) and not own.owns(path) and path.name != kept
+        if belongs_to_checkpoint(path) and not own.owns(path) and path.name not in (kept, MANIFEST)
     )
     if others and not overwrite:
         raise CheckpointError(

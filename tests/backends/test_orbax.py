@@ -97,6 +97,13 @@ def test_orbax_folder_itself_can_be_given(tmp_path: Path) -> None:
     assert contents(open_checkpoint(folder).weights) == contents(weights_of("base"))
 
 
+def test_tokenizer_beside_the_orbax_folder_comes_along(tmp_path: Path) -> None:
+    folder = save(tmp_path / "model")
+    (tmp_path / "model" / "vocab.txt").write_text("[PAD]\n")
+    found = mobilebert.convert(folder, tmp_path / "new", to="npz")
+    assert found.files == ("vocab.txt",)
+
+
 def test_folder_knows_no_absolute_path(tmp_path: Path) -> None:
     folder = save(tmp_path / "model")
     files = [path for path in folder.rglob("*") if path.is_file()]

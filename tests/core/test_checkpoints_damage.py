@@ -137,7 +137,7 @@ def test_changed_number_is_an_error_where_the_format_has_checksums(
     (small / file).write_bytes(
         content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :]
     )
-    with pytest.raises(CheckpointError, match="the checksum of .* is wrong"):
+    with pytest.raises(CheckpointError, match=r"the checksum of .* is wrong"):
         convert(small, small.with_name("new"))
     assert not small.with_name("new").exists()
 

@@ -1,6 +1,8 @@
 """The commands `convert` and `diff`."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -41,7 +43,7 @@ def test_convert_shows_what_it_did(tmp_path: Path) -> None:
     assert "verified" in result.stdout
     assert "renamed" in result.stdout
     assert "transposed" in result.stdout
-    assert "tensors of the Adam optimizer (adam_m, adam_v)" in result.stdout
+    assert "a tensor of the Adam optimizer (adam_m, adam_v)" in result.stdout
     assert open_checkpoint(tmp_path / "new").format == "safetensors"
 
 
@@ -76,7 +78,44 @@ def test_convert_refuses_to_overwrite_and_says_how(source: str) -> None:
 
 def test_convert_writes_a_manifest_when_asked(source: str, tmp_path: Path) -> None:
     runner.invoke(app, ["convert", source, str(tmp_path / "new"), "--manifest"])
-    assert (tmp_path / "new" / "manifest.json").is_file()
+    assert (tmp_path / "new" / "mobilebert-manifest.json").is_file()
+
+
+def test_convert_names_settings_that_it_leaves_out(source: str, tmp_path: Path) -> None:
+    path = Path(source) / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"adapters": [1]}))
+    result = runner.invoke(app, ["convert", source, str(tmp_path / "new")])
+    assert "left out of the configuration" in result.stdout
+    assert "adapters" in result.stdout
+
+
+def test_convert_says_how_to_change_the_number_of_labels(tmp_path: Path) -> None:
+    config, head = small_config(), "sequence-classification"
+    source = save_checkpoint(tmp_path / "a", config, random_weights(config, head), head)
+    arguments = ["convert", str(source), str(tmp_path / "new"), "--num-labels", "3"]
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 1
+    assert "--ignore-mismatched-sizes" in result.stderr
+    assert runner.invoke(app, [*arguments, "--ignore-mismatched-sizes"]).exit_code == 0
+    assert open_checkpoint(tmp_path / "new").weights.shape("classifier.weight") == (3, 24)
+
+
+def test_convert_that_is_told_to_end_leaves_nothing(source: str, tmp_path: Path) -> None:
+    code = (
+        "import os, signal\n"
+        "from mobilebert import cli\n"
+        "from mobilebert.commands import convert\n"
+        "from contextlib import contextmanager\n"
+        "@contextmanager\n"
+        "def bar():\n"
+        "    yield lambda *_: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "convert._bar = bar\n"
+        "cli.main()\n"
+    )
+    command = [sys.executable, "-c", code, "convert", source, str(tmp_path / "new")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 128 + 15, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"source"}
 
 
 @pytest.mark.parametrize(("size", "shards"), [("4KB", True), ("4000", True), ("1GB", False)])

@@ -129,6 +129,14 @@ def test_settings_alone_make_a_difference(
     assert not found.same
 
 
+def test_setting_that_one_dialect_omits_is_a_difference(
+    tmp_path: Path, weights: dict[str, Array]
+) -> None:
+    config = small_config(trigram_padding="masked")
+    first = save_checkpoint(tmp_path / "first", config, weights, "base")
+    assert diff(first, save(tmp_path, weights)).settings == {"trigram_padding": ("masked", None)}
+
+
 def test_values_for_json_have_no_infinity(tmp_path: Path, first: Path) -> None:
     weights = random_weights(small_config(), "masked-lm")
     second = save_checkpoint(tmp_path / "second", small_config(), weights, "masked-lm")

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ import pytest
 import mobilebert
 from mobilebert_conformance.cases import small_config
 from mobilebert_conformance.weights import random_weights
-from mobilebert_core import conversion
-from mobilebert_core.checkpoints import open_checkpoint, save_checkpoint
+from mobilebert_core.checkpoints import StoredTensor, open_checkpoint, save_checkpoint, writing
+from mobilebert_core.checkpoints.formats import FORMATS, get_format
 from mobilebert_core.conversion import convert
 from mobilebert_core.errors import CheckpointError, ConfigError, MobileBertWarning
 
@@ -165,7 +165,7 @@ def test_manifest_has_the_digest_of_every_tensor_in_the_canonical_layout(
     source: Path, tmp_path: Path
 ) -> None:
     convert(source, tmp_path / "new", to="google-tf1", manifest=True)
-    tensors = json.loads((tmp_path / "new" / "manifest.json").read_text())["tensors"]
+    tensors = json.loads((tmp_path / "new" / "mobilebert-manifest.json").read_text())["tensors"]
     weights = open_checkpoint(source).weights
     assert list(tensors) == list(weights)
     for name, row in tensors.items():
@@ -176,7 +176,7 @@ def test_manifest_has_the_digest_of_every_tensor_in_the_canonical_layout(
 def test_manifests_of_two_formats_have_the_same_digests(source: Path, tmp_path: Path) -> None:
     def digests(to: str) -> dict[str, str]:
         convert(source, tmp_path / to, to=to, manifest=True)
-        tensors = json.loads((tmp_path / to / "manifest.json").read_text())["tensors"]
+        tensors = json.loads((tmp_path / to / "mobilebert-manifest.json").read_text())["tensors"]
         return {name: row["sha256"] for name, row in tensors.items()}
 
     assert digests("npz") == digests("torch-bin") == digests("google-tf1")
@@ -212,29 +212,91 @@ def test_checkpoint_can_be_converted_in_its_own_folder(source: Path) -> None:
     assert (source / "vocab.txt").is_file()
 
 
-@pytest.fixture
-def broken_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Whatever npz writes has one bit turned over."""
-    row = conversion.get_format("npz")
-    write = row.write
-
-    def wrong(folder: Path, *arguments: Any) -> None:
-        write(folder, *arguments)
-        data = bytearray((folder / "weights.npz").read_bytes())
-        data[1000] ^= 1
-        (folder / "weights.npz").write_bytes(data)
-
-    object.__setattr__(row, "write", wrong)
-    yield
-    object.__setattr__(row, "write", write)
+def other_values(tensors: dict[str, StoredTensor], name: str) -> None:
+    tensor = tensors[name]
+    zeros = np.zeros(tensor.shape, np.float32)
+    tensors[name] = StoredTensor(tensor.shape, tensor.dtype, lambda: zeros)
 
 
-@pytest.mark.usefixtures("broken_disk")
-def test_what_does_not_read_back_never_appears(source: Path, tmp_path: Path) -> None:
-    message = "does not read back as it should.*word_embeddings.weight has other values"
-    with pytest.raises(CheckpointError, match=message):
+def missing(tensors: dict[str, StoredTensor], name: str) -> None:
+    del tensors[name]
+
+
+def other_shape(tensors: dict[str, StoredTensor], name: str) -> None:
+    tensors[name] = StoredTensor((7,), "float32", lambda: np.zeros(7, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (other_values, "pooler.dense.weight has other values"),
+        (missing, "pooler.dense.weight is missing"),
+        (other_shape, r"pooler.dense.weight is float32 \(7,\)"),
+    ],
+)
+def test_what_does_not_read_back_never_appears(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Any, message: str
+) -> None:
+    row = get_format("npz")
+
+    def wrong(folder: Path, tensors: dict[str, StoredTensor], limit: int | None) -> None:
+        changed = dict(tensors)
+        change(changed, "mobilebert.pooler.dense.weight")
+        for tensor in tensors.values():
+            tensor.read()
+        row.write(folder, changed, limit)
+
+    monkeypatch.setitem(FORMATS, "npz", replace(row, write=wrong))
+    with pytest.raises(CheckpointError, match=f"does not read back as it should.*{message}"):
         convert(source, tmp_path / "new", to="npz")
     assert names_in(tmp_path) == {"source"}
+
+
+def test_configuration_that_does_not_read_back_never_appears(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = writing._config_values
+    monkeypatch.setattr(
+        writing, "_config_values", lambda *given: values(*given) | {"hidden_act": "gelu"}
+    )
+    with pytest.raises(CheckpointError, match=r"reads back as .*'gelu'.*, expected .*'relu'"):
+        convert(source, tmp_path / "new", to="npz")
+    assert names_in(tmp_path) == {"source"}
+
+
+def test_manifest_goes_with_the_weights_that_it_describes(source: Path, tmp_path: Path) -> None:
+    convert(source, tmp_path / "new", manifest=True)
+    convert(source, tmp_path / "new", head="base", force=True)
+    assert "mobilebert-manifest.json" not in names_in(tmp_path / "new")
+
+
+def test_layouts_that_agree_are_no_transposition(source: Path, tmp_path: Path) -> None:
+    convert(source, tmp_path / "google", to="google-tf1")
+    found = convert(tmp_path / "google", tmp_path / "flax", to="flax-msgpack")
+    rows = {row.name: row.changes for row in found.tensors}
+    assert rows["mobilebert.pooler.dense.weight"] == ("renamed",)
+    # Google keeps the extra block as (V, H - E), Flax as (H - E, V).
+    assert rows["cls.predictions.dense.weight"] == ("renamed", "transposed")
+
+
+def test_settings_of_other_programs_are_told(source: Path, tmp_path: Path) -> None:
+    path = source / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"adapters": [1], "use_cache": True}))
+    assert convert(source, tmp_path / "new").dropped_settings == ("adapters", "use_cache")
+
+
+def test_home_folder_is_expanded(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert convert(source, "~/new").destination == tmp_path / "new"
+    assert open_checkpoint(tmp_path / "new").head == "pretraining"
+
+
+@pytest.mark.parametrize("destination", [None, "", "a\0b", "x" * 300, 7])
+def test_destination_that_is_no_path_is_an_error(source: Path, destination: Any) -> None:
+    with pytest.raises(CheckpointError, match=r"folder is|no possible folder"):
+        convert(source, destination)
 
 
 def test_interrupted_conversion_leaves_nothing(source: Path, tmp_path: Path) -> None:

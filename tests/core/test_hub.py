@@ -229,6 +229,11 @@ def test_format_that_is_asked_for_is_downloaded_alone(stand_in: _StandIn) -> Non
     assert stand_in.files("someone/safe", "hf-tf-h5") == ["config.json", "tf_model.h5"]
 
 
+def test_format_of_folders_is_not_fetched_and_says_so(stand_in: _StandIn) -> None:
+    with pytest.raises(CheckpointError, match="orbax, which are folders, are not fetched"):
+        hub.resolve_checkpoint("someone/safe", format="orbax")
+
+
 def test_subfolders_stay_on_the_hub(stand_in: _StandIn) -> None:
     assert stand_in.files("someone/nested") == ["config.json", "model.safetensors"]
 
