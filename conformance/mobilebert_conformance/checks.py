@@ -259,7 +259,7 @@ CHECKS: dict[str, Check] = {
         ),
         Check("weights", ("5.1",), exactness.check_weights, _own_or(_exactness_cases)),
         Check("saved", ("5.2",), exactness.check_saved, _own_or(_exactness_cases)),
-        Check("converted", ("5.4",), exactness.check_converted, _own_or(_conversion_cases)),
+        Check("converted", ("5.4",), exactness.check_converted, _suites(_conversion_cases)),
         Check(
             "fresh",
             ("5.3",),
