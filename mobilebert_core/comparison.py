@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from mobilebert_core import hub
-from mobilebert_core.checkpoints import Checkpoint, StoredTensor, open_checkpoint
+from mobilebert_core.checkpoints import Checkpoint, StoredTensor
+from mobilebert_core.loading import open_source
 
 _KINDS_OF_VALUES = ("values", "dtype")  # the others come first
 
@@ -96,10 +96,7 @@ def diff(first: str | Path, second: str | Path, *, format: str | None = None) ->
         CheckpointError: one of them is absent, damaged or not a MobileBERT's.
         ConfigError: a configuration is invalid or ambiguous.
     """
-    one, other = (
-        open_checkpoint(hub.resolve_checkpoint(source, format=format), format=format)
-        for source in (first, second)
-    )
+    one, other = (open_source(source, format=format) for source in (first, second))
     shared = [name for name in one.weights if name in other.weights]
     rows = [_missing(one, name, "only in the first") for name in one.weights if name not in shared]
     rows += [
@@ -131,33 +128,30 @@ def _compare(name: str, first: StoredTensor, second: StoredTensor) -> TensorDiff
         size = max(int(np.prod(each.shape)) for each in (first, second))
         return TensorDifference(name, "shape", *sides, size, inf, inf)
     one, other = first.read(), second.read()
+    kind, count = "dtype", 0
     if first.dtype == second.dtype:
         bits = np.dtype(f"u{one.dtype.itemsize}")
         differing = np.ascontiguousarray(one).view(bits) != np.ascontiguousarray(other).view(bits)
         kind, count = "values", int(np.count_nonzero(differing))
         if not count:
             return None
-    else:
-        kind, count = "dtype", _count_unequal(one, other)
-    largest, relative = _distance(one.astype(np.float64), other.astype(np.float64))
-    return TensorDifference(name, kind, *sides, count, largest, relative)
+    unequal, largest, relative = _distance(one.astype(np.float64), other.astype(np.float64))
+    return TensorDifference(name, kind, *sides, count or unequal, largest, relative)
 
 
-def _count_unequal(one: Array, other: Array) -> int:
-    wide, other_wide = one.astype(np.float64), other.astype(np.float64)
-    both_nan = np.isnan(wide) & np.isnan(other_wide)
-    return int(np.count_nonzero((wide != other_wide) & ~both_nan))
+def _distance(one: Array, other: Array) -> tuple[int, float, float]:
+    """How many numbers differ; the largest difference, absolute and over the largest number.
 
-
-def _distance(one: Array, other: Array) -> tuple[float, float]:
-    """The largest difference, absolute and over the largest number; equal infinities are equal."""
+    Equal infinities are equal, and so is what is no number in both.
+    """
     same = (one == other) | (np.isnan(one) & np.isnan(other))
     with np.errstate(invalid="ignore"):
         apart = np.where(same, 0.0, np.abs(one - other))
     largest = float(np.where(np.isnan(apart), inf, apart).max(initial=0.0))
     finite = np.abs(one[np.isfinite(one)])
     scale = float(finite.max(initial=0.0))
-    return largest, largest / scale if scale else (inf if largest else 0.0)
+    relative = largest / scale if scale else (inf if largest else 0.0)
+    return int(np.count_nonzero(~same)), largest, relative
 
 
 def _settings(one: Checkpoint, other: Checkpoint) -> dict[str, tuple[Any, Any]]:

@@ -211,7 +211,7 @@ class MobileBertConfig:
             raise ConfigError(f"The dialect is {dialect!r}, expected 'transformers' or 'google'")
         if dialect is None and model_type is None:
             return cls._from_either_dialect(values)
-        return cls(**fields_of(values, _field_names(), dialect or "transformers"))
+        return cls(**fields_of(values, field_names(), dialect or "transformers"))
 
     @classmethod
     def _from_either_dialect(cls, values: Mapping[str, Any]) -> Self:
@@ -219,7 +219,7 @@ class MobileBertConfig:
         errors: list[str] = []
         for dialect in DIALECTS:
             try:
-                readings.append(cls(**fields_of(values, _field_names(), dialect)))
+                readings.append(cls(**fields_of(values, field_names(), dialect)))
             except ConfigError as error:
                 errors.append(f"read as {dialect}: {error}")
         if not readings:
@@ -263,14 +263,15 @@ class MobileBertConfig:
         return json_values_of(dataclasses.asdict(self), dialect)
 
 
-def _field_names() -> tuple[str, ...]:
+def field_names() -> tuple[str, ...]:
+    """The names of all configuration fields."""
     return tuple(each.name for each in dataclasses.fields(MobileBertConfig))
 
 
 def _reject_unknown(changes: Mapping[str, Any]) -> None:
-    unknown = sorted(changes.keys() - set(_field_names()))
+    unknown = sorted(changes.keys() - set(field_names()))
     if unknown:
         raise ConfigError(
             f"No configuration field is called {', '.join(map(repr, unknown))}; "
-            f"expected some of {', '.join(_field_names())}"
+            f"expected some of {', '.join(field_names())}"
         )

@@ -1,6 +1,6 @@
 """From one checkpoint format to another: what `mobilebert.convert` does.
 
-    source -> open_checkpoint -> fit_weights -> cast -> save_checkpoint -> opened again and compared
+    source -> open_source -> fit_weights -> cast -> save_checkpoint -> opened again and compared
 
 Rules: one tensor is in memory at a time where the formats allow it; what was written is read back
 and compared bit by bit before the destination gets its name, so that it appears whole and right or
@@ -19,8 +19,8 @@ from mobilebert_core import hub
 from mobilebert_core.checkpoints import Checkpoint, StoredTensor, open_checkpoint, save_checkpoint
 from mobilebert_core.checkpoints.files import check_inside
 from mobilebert_core.checkpoints.formats import MANIFEST, get_format
-from mobilebert_core.checkpoints.store import DTYPES, TensorStore
-from mobilebert_core.checkpoints.writing import as_folder
+from mobilebert_core.checkpoints.store import DTYPES, TensorStore, raw_bytes
+from mobilebert_core.checkpoints.writing import as_folder, config_of_folder
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.conversion_report import (
     Conversion,
@@ -32,7 +32,7 @@ from mobilebert_core.conversion_report import (
 from mobilebert_core.dialects import Dialect
 from mobilebert_core.errors import CheckpointError, ConfigError, brief, raise_faults
 from mobilebert_core.fitting import FittedWeights, fit_weights
-from mobilebert_core.loading import check_options, choose_head
+from mobilebert_core.loading import check_options, choose_head, open_source
 from mobilebert_core.tokenization import MobileBertTokenizer
 from mobilebert_core.tokenization.loading import FILES as TOKENIZER_FILES
 from mobilebert_core.tokenization.loading import RUST_FILE, VOCABULARY_FILE
@@ -94,9 +94,8 @@ def convert(
     row = get_format(to)
     destination = as_folder(destination)
     _check_destination(destination, force)
-    found = hub.resolve_checkpoint(source, revision=revision, format=format)
+    checkpoint = open_source(source, dialect=dialect, format=format, revision=revision)
     hub.resolve(source, TOKENIZER_FILES, revision=revision)  # downloaded beside the weights
-    checkpoint = open_checkpoint(found, dialect=dialect, format=format)
     head = choose_head(checkpoint, head)
     config = checkpoint.config.replace(**config_changes)
     weights = fit_weights(
@@ -237,8 +236,7 @@ class _Passing(TensorStore):
 
 
 def _verify_settings(written: Checkpoint, config: MobileBertConfig, head: str) -> None:
-    if head == "question-answering":  # which has two outputs, and is written so
-        config = config.replace(num_labels=2)
+    config = config_of_folder(config, head)
     if (written.config, written.head) != (config, head):
         raise CheckpointError(
             f"What was written reads back as {written.head}, {written.config}, expected {head}, "
@@ -248,7 +246,7 @@ def _verify_settings(written: Checkpoint, config: MobileBertConfig, head: str) -
 
 def sha256(values: np.ndarray[Any, np.dtype[Any]]) -> str:
     """The SHA-256 of an array's values: little-endian, in C order."""
-    return hashlib.sha256(np.ascontiguousarray(values).view(np.uint8).data).hexdigest()
+    return hashlib.sha256(raw_bytes(values).data).hexdigest()
 
 
 def _copy_tokenizer(source: Path, staging: Path, dialect: Dialect) -> list[str]:

@@ -152,14 +152,14 @@ def _to_google(fields: dict[str, Any]) -> dict[str, Any]:
     return values | {name: fields[name] for name in omitted if fields[name] != omitted[name]}
 
 
-def unknown_keys(values: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[str, ...]:
+def unknown_keys(values: Mapping[str, Any], names: tuple[str, ...]) -> tuple[str, ...]:
     """The keys of a configuration file that concern neither the model nor the file itself.
 
     Args:
         values: the file's JSON object.
-        fields: what a configuration of ours has.
+        names: names of all configuration fields.
     """
-    known = {*fields, "num_labels", "trigram_padding", *_REQUIRED_SETTINGS, *_ABOUT_THE_FILE}
+    known = {*names, *_REQUIRED_SETTINGS, *_ABOUT_THE_FILE}
     return tuple(key for key in values if key not in known)
 
 

@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from mobilebert_core.checkpoints.formats import FORMATS, get_format
 from mobilebert_core.errors import CheckpointError, MissingDependencyError
 
 _PART = r"[A-Za-z0-9_]([\w.-]*[A-Za-z0-9_])?"
@@ -66,15 +65,26 @@ def _existing(source: str | Path) -> Path | None:
 def resolve_checkpoint(
     source: str | Path, *, revision: str | None = None, format: str | None = None
 ) -> Path:
-    """`resolve` for a model: its configuration, and its weights in the first format that it has."""
+    """`resolve` for a model: its configuration, and its weights in the first format that it has.
+
+    Raises:
+        CheckpointError: see `resolve`; or the format's checkpoints are folders.
+        MissingDependencyError: see `resolve`.
+    """
+    # A tokenizer comes from the hub as well, and needs no formats of weights.
+    from mobilebert_core.checkpoints.formats import FORMATS, get_format
+
+    if isinstance(source, str | Path) and _existing(source) is not None:
+        return resolve(source, ())
     rows = list(FORMATS.values()) if format is None else [get_format(format)]
-    if format is not None and rows[0].folders and _existing(source) is None:
+    fetched = [row for row in rows if not row.folders]
+    if not fetched:
         raise CheckpointError(
             f"{str(source)!r} does not exist, and checkpoints of the format {format}, which are "
             "folders, are not fetched from the hub; download it and give the folder"
         )
-    for row in (each for each in rows if not each.folders or len(rows) == 1):
+    for row in fetched:
         path = resolve(source, row.config_names + row.entries + row.others, revision=revision)
-        if _existing(source) is not None or any(map(row.owns, path.iterdir())):
+        if any(map(row.owns, path.iterdir())):
             break
     return path

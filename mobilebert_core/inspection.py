@@ -13,13 +13,14 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from mobilebert_core import hub, schema
-from mobilebert_core.checkpoints import Checkpoint, open_checkpoint
+from mobilebert_core import schema
+from mobilebert_core.checkpoints import Checkpoint
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.dialects import Dialect
 from mobilebert_core.errors import CheckpointError, MobileBertWarning
 from mobilebert_core.fitting import fit_weights
 from mobilebert_core.heads import HEADS
+from mobilebert_core.loading import open_source
 
 _INDEX = re.compile(r"\.(\d+)(?=\.)")
 
@@ -128,7 +129,7 @@ def inspect_checkpoint(
         CheckpointError: the source is absent, damaged or not a MobileBERT's.
         ConfigError: the configuration is invalid or ambiguous.
     """
-    checkpoint = open_checkpoint(hub.resolve_checkpoint(source), dialect=dialect, format=format)
+    checkpoint = open_source(source, dialect=dialect, format=format)
     store = checkpoint.weights
     return Inspection(
         path=checkpoint.path,

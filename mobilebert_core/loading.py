@@ -5,7 +5,6 @@
 `mobilebert.load`, `create`, `save` and every `from_pretrained` are these functions.
 """
 
-import dataclasses
 import inspect
 import logging
 from collections.abc import Callable, Mapping
@@ -15,7 +14,7 @@ from typing import Any
 from mobilebert_core import hub, registry, schema
 from mobilebert_core.backend import DTYPES, Backend, Feature, Model
 from mobilebert_core.checkpoints import Checkpoint, open_checkpoint, save_checkpoint
-from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.config import MobileBertConfig, field_names
 from mobilebert_core.dialects import Dialect
 from mobilebert_core.errors import CheckpointError, ConfigError
 from mobilebert_core.fitting import fit_weights
@@ -75,11 +74,7 @@ def load(
     """
     check_options(load, config_changes)
     chosen = registry.get(backend)
-    checkpoint = open_checkpoint(
-        hub.resolve_checkpoint(source, revision=revision, format=format),
-        dialect=dialect,
-        format=format,
-    )
+    checkpoint = open_source(source, dialect=dialect, format=format, revision=revision)
     head = choose_head(checkpoint, head)
     config = check_config(config or checkpoint.config).replace(**config_changes)
     name = choose_dtype(chosen, dtype, precision, default=_own_dtype(checkpoint, chosen))
@@ -194,8 +189,7 @@ def check_options(function: Callable[..., Any], config_changes: Mapping[str, Any
     Raises:
         ConfigError: lists the options.
     """
-    fields = {each.name for each in dataclasses.fields(MobileBertConfig)}
-    unknown = sorted(config_changes.keys() - fields)
+    unknown = sorted(config_changes.keys() - set(field_names()))
     if not unknown:
         return
     options = [
@@ -246,6 +240,23 @@ def _own_model(model: Any) -> Model:
             f"mobilebert.load or mobilebert.create returns{wrapper}"
         )
     return model
+
+
+def open_source(
+    source: str | Path,
+    *,
+    dialect: Dialect | None = None,
+    format: str | None = None,
+    revision: str | None = None,
+) -> Checkpoint:
+    """The checkpoint that users name by a folder, a weights file or a hub id; see `load`.
+
+    Raises:
+        CheckpointError: it is absent, ambiguous or damaged, or the hub does not deliver it.
+        ConfigError: its configuration is invalid or ambiguous.
+    """
+    path = hub.resolve_checkpoint(source, revision=revision, format=format)
+    return open_checkpoint(path, dialect=dialect, format=format)
 
 
 def choose_head(checkpoint: Checkpoint, head: str | None) -> str:

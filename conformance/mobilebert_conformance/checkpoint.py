@@ -7,12 +7,12 @@ import numpy as np
 
 from mobilebert_conformance.cases import Case, frozen, make_case
 from mobilebert_conformance.weights import Array
-from mobilebert_core import hub
-from mobilebert_core.checkpoints import Checkpoint, open_checkpoint
+from mobilebert_core.checkpoints import Checkpoint
+from mobilebert_core.checkpoints.writing import config_of_folder
 from mobilebert_core.errors import CheckpointError
 from mobilebert_core.fitting import fit_weights
 from mobilebert_core.heads import HEADS
-from mobilebert_core.loading import infer_head
+from mobilebert_core.loading import choose_head, open_source
 from mobilebert_core.schema import owned_tensors
 
 _HEAVY = 3_000_000  # weights: beyond it a computation takes seconds
@@ -29,8 +29,8 @@ def own_cases(source: str, heads: tuple[str, ...] = ()) -> tuple[Case, ...]:
         CheckpointError: the source is absent, damaged or does not fit.
         ConfigError: its configuration is invalid.
     """
-    checkpoint = open_checkpoint(hub.resolve_checkpoint(source))
-    chosen = heads or (checkpoint.head or infer_head(checkpoint),)
+    checkpoint = open_source(source)
+    chosen = heads or (choose_head(checkpoint, None),)
     return tuple(_own_case(checkpoint, head) for head in chosen)
 
 
@@ -38,9 +38,7 @@ def _own_case(checkpoint: Checkpoint, head: str) -> Case:
     if head not in HEADS:
         raise CheckpointError(f"No head is called {head!r}; expected one of {', '.join(HEADS)}")
 
-    config = checkpoint.config
-    if head == "question-answering":
-        config = config.replace(num_labels=2)  # start and end, as such a folder is written
+    config = config_of_folder(checkpoint.config, head)
     fitted = fit_weights(checkpoint, config, head)
 
     @lru_cache(1)

@@ -71,6 +71,7 @@ class Check:
         function: yields the records of one case.
         cases: what it runs on in a plan.
         needs: features without which it does not apply.
+        below_float64: whether it looks at lower dtypes only, of which a backend may have none.
     """
 
     name: str
@@ -78,13 +79,14 @@ class Check:
     function: Callable[[Subject, Case], Iterator[Record]]
     cases: Callable[[Plan], list[Case]]
     needs: frozenset[Feature] = field(default_factory=frozenset)
+    below_float64: bool = False
 
     def reason_to_skip(self, subject: Subject, case: Case) -> str:
         """Why it does not apply; empty when it does."""
         lacking = sorted(each.value for each in self.needs - set(subject.backend.features))
         if lacking:
             return f"not claimed: {', '.join(lacking)}"
-        if self.name == "precision" and not subject.lower_dtypes:
+        if self.below_float64 and not subject.lower_dtypes:
             return "no dtype below float64 is claimed and wanted"
         return subject.can_run(case)
 
@@ -241,7 +243,11 @@ CHECKS: dict[str, Check] = {
             frozenset({Feature.LOSSES}),
         ),
         Check(
-            "precision", ("2.1", "2.2", "2.3", "2.4"), precision.check, _own_or(_precision_cases)
+            "precision",
+            ("2.1", "2.2", "2.3", "2.4"),
+            precision.check,
+            _own_or(_precision_cases),
+            below_float64=True,
         ),
         Check(
             "reproducible",

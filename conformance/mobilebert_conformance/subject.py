@@ -1,7 +1,9 @@
 """The backend under test, as the checks see it: models, outputs and records."""
 
+import tempfile
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from mobilebert_conformance.cases import Case
 from mobilebert_conformance.metrics import Comparison
 from mobilebert_conformance.records import Record
 from mobilebert_conformance.references import References
+from mobilebert_core import loading
 from mobilebert_core.backend import Backend, Feature
 from mobilebert_core.errors import ConfigError
 from mobilebert_core.inputs import COLLECTABLE
@@ -38,9 +41,8 @@ class Subject:
         self.backend = backend
         self.references = references or References()
         self.wanted_dtypes = None if dtypes is None else frozenset(dtypes)
-        self.controls: dict[
-            tuple[str, ...], tuple[Record, ...]
-        ] = {}  # of mutants, by check and case
+        # What checks have against the backend itself, by check and case of a mutant.
+        self.controls: dict[tuple[str, ...], tuple[Record, ...]] = {}
         self._model: tuple[Any, Any] | None = None
         self._outputs: OrderedDict[tuple[str, str, str | None], dict[str, Any]] = OrderedDict()
 
@@ -104,6 +106,12 @@ class Subject:
         return self.backend.build(
             case.config, case.head, given, dtype=dtype, device=None, **options
         )
+
+    def reloaded(self, model: Any) -> Any:
+        """The same model, saved and loaded again."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = loading.save(model, Path(folder) / "checkpoint")
+            return loading.load(path, backend=self.name)
 
     def model(self, case: Case, dtype: str, precision: str | None = None) -> Any:
         """The model of a case; the last one is kept."""

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich import box
@@ -24,6 +24,18 @@ class Dialect(StrEnum):
     TRANSFORMERS = "transformers"
     GOOGLE = "google"
 
+
+Source = Annotated[
+    str, typer.Argument(help="A folder, a weights file, or a hub id, which is downloaded.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print everything as JSON instead of tables.")]
+GivenFormat = Annotated[
+    str | None, typer.Option("--format", help="Which format to read when a folder holds several.")
+]
+GivenDialect = Annotated[
+    Dialect | None,
+    typer.Option("--dialect", help="How to read a configuration that does not say it."),
+]
 
 _WIDTH_OF_PIPES = 160  # a file or a pipe has no width, and names broken in two cannot be searched
 

@@ -20,7 +20,17 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from mobilebert.commands import Dialect, console, new_table, plain, print_json, show_warnings
+from mobilebert.commands import (
+    AsJson,
+    GivenDialect,
+    GivenFormat,
+    Source,
+    console,
+    new_table,
+    plain,
+    print_json,
+    show_warnings,
+)
 
 if TYPE_CHECKING:
     from mobilebert_core.conversion import Progress as Report
@@ -50,9 +60,7 @@ def _bytes(text: str) -> int:
 
 
 def command(
-    source: Annotated[
-        str, typer.Argument(help="A folder, a weights file, or a hub id, which is downloaded.")
-    ],
+    source: Source,
     destination: Annotated[str, typer.Argument(help="A folder that does not exist yet.")],
     to: Annotated[_Format, typer.Option(help="The format to write.")] = _Format.SAFETENSORS,
     dtype: Annotated[
@@ -94,15 +102,9 @@ def command(
     tensors: Annotated[
         bool, typer.Option("--tensors", help="List every tensor: both names, and what changed.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print everything as JSON instead of tables.")
-    ] = False,
-    format: Annotated[
-        str | None, typer.Option(help="Which format to read when the source holds several.")
-    ] = None,
-    dialect: Annotated[
-        Dialect | None, typer.Option(help="How to read a configuration that does not say it.")
-    ] = None,
+    as_json: AsJson = False,
+    format: GivenFormat = None,
+    dialect: GivenDialect = None,
 ) -> None:
     """Write a checkpoint in another format, bit by bit the same weights.
 

@@ -6,27 +6,30 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from mobilebert.commands import console, new_table, plain, print_json, show_error
+from mobilebert.commands import (
+    AsJson,
+    GivenFormat,
+    Source,
+    console,
+    new_table,
+    plain,
+    print_json,
+    show_error,
+)
 from mobilebert_core.errors import MobileBertError
 
 if TYPE_CHECKING:
     from mobilebert_core.comparison import Comparison
 
-_SOURCE = "A folder, a weights file, or a hub id, which is downloaded."
-
 
 def command(
-    first: Annotated[str, typer.Argument(help=_SOURCE)],
-    second: Annotated[str, typer.Argument(help="Likewise, in any format.")],
+    first: Source,
+    second: Source,
     limit: Annotated[
         int, typer.Option(min=0, help="Show this many tensors that differ; 0 shows all.")
     ] = 20,
-    format: Annotated[
-        str | None, typer.Option(help="Which format to open when a folder holds several.")
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print everything as JSON instead of tables.")
-    ] = False,
+    format: GivenFormat = None,
+    as_json: AsJson = False,
 ) -> None:
     """Compare two checkpoints tensor by tensor, across formats, the largest difference first.
 

@@ -7,7 +7,16 @@ import typer
 from rich import filesize
 from rich.table import Table
 
-from mobilebert.commands import Dialect, console, new_table, plain, print_json
+from mobilebert.commands import (
+    AsJson,
+    GivenDialect,
+    GivenFormat,
+    Source,
+    console,
+    new_table,
+    plain,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from mobilebert_core.inspection import HeadRow, Inspection
@@ -18,21 +27,13 @@ _GROUP = re.compile(r"(mobilebert\.encoder\.layer\.(?:\d+|\{.*?\})|mobilebert\.\
 
 
 def command(
-    source: Annotated[
-        str, typer.Argument(help="A folder, a weights file, or a hub id, which is downloaded.")
-    ],
+    source: Source,
     tensors: Annotated[
         bool, typer.Option("--tensors", help="List every tensor, not one row for those alike.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print everything as JSON instead of tables.")
-    ] = False,
-    format: Annotated[
-        str | None, typer.Option(help="Which format to open when a folder holds several.")
-    ] = None,
-    dialect: Annotated[
-        Dialect | None, typer.Option(help="How to read a configuration that does not say it.")
-    ] = None,
+    as_json: AsJson = False,
+    format: GivenFormat = None,
+    dialect: GivenDialect = None,
 ) -> None:
     """Show the configuration, heads, sizes and tensors of a checkpoint.
 

@@ -12,10 +12,14 @@ from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
-import numpy as np
-
 from mobilebert_core.checkpoints.files import ByteReader, damaged, map_file
-from mobilebert_core.checkpoints.store import DTYPES, StoredTensor, check_shape, mapped_tensor
+from mobilebert_core.checkpoints.store import (
+    DTYPES,
+    StoredTensor,
+    check_shape,
+    mapped_tensor,
+    raw_bytes,
+)
 from mobilebert_core.errors import CheckpointError
 
 FILE = "flax_model.msgpack"
@@ -30,6 +34,7 @@ _STRINGS = {0xD9: ">B", 0xDA: ">H", 0xDB: ">I"}
 _BYTES = {0xC4: ">B", 0xC5: ">H", 0xC6: ">I"}
 _EXTENSIONS = {0xC7: ">B", 0xC8: ">H", 0xC9: ">I"}
 _FIXED_EXTENSIONS = {0xD4: 1, 0xD5: 2, 0xD6: 4, 0xD7: 8, 0xD8: 16}
+_FIXED_CODES = {size: code for code, size in _FIXED_EXTENSIONS.items()}
 _INTEGERS = {0xCC: ">B", 0xCD: ">H", 0xCE: ">I", 0xCF: ">Q"}
 
 Tree: TypeAlias = "dict[str, Tree | StoredTensor]"
@@ -181,10 +186,9 @@ def _write_array(file: BinaryIO, tensor: StoredTensor) -> None:
     dtype = tensor.dtype.encode()
     head += _header(len(dtype), _STRINGS, 0xA0, 0x1F) + dtype + _header(tensor.nbytes, _BYTES)
     size = len(head) + tensor.nbytes
-    fixed = {length: code for code, length in _FIXED_EXTENSIONS.items()}
-    start = bytes([fixed[size]]) if size in fixed else _header(size, _EXTENSIONS)
+    start = bytes([_FIXED_CODES[size]]) if size in _FIXED_CODES else _header(size, _EXTENSIONS)
     file.write(start + bytes([_ARRAY]) + head)
-    file.write(np.ascontiguousarray(tensor.read()).reshape(-1).view(np.uint8).data)
+    file.write(raw_bytes(tensor.read()).data)
 
 
 def _header(

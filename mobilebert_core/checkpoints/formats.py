@@ -44,11 +44,11 @@ class Format:
         name: what users type.
         entries: patterns of the files that one opens, by which a folder is recognized.
         suffixes: ends of names by which a file given directly is recognized.
-        others: patterns of further files that belong to a checkpoint of this format.
-        config_names: names of the configuration file, the usual one first.
         read: reads an entry file: tensors by their names in the file.
         write: writes such tensors into a folder; the number is the most bytes of a file, or None.
         naming: what those names stand for.
+        others: patterns of further files that belong to a checkpoint of this format.
+        config_names: names of the configuration file, the usual one first.
         folders: names of folders inside the checkpoint's that belong to it.
         sharded: whether the tensors may be spread over several files.
         dialect: how the configuration is written.
@@ -58,11 +58,11 @@ class Format:
     name: str
     entries: tuple[str, ...]
     suffixes: tuple[str, ...]
-    others: tuple[str, ...]
-    config_names: tuple[str, ...]
     read: Callable[[Path], dict[str, StoredTensor]]
     write: Callable[[Path, Tensors, int | None], None]
     naming: Callable[[MobileBertConfig], Naming]
+    others: tuple[str, ...] = ()
+    config_names: tuple[str, ...] = ("config.json",)
     folders: tuple[str, ...] = ()
     sharded: bool = False
     dialect: Dialect = "transformers"
@@ -105,8 +105,6 @@ _TABLE = (
         "hf-tf-h5",
         entries=("tf_model.h5",),
         suffixes=(".h5",),
-        others=(),
-        config_names=("config.json",),
         read=read_h5,
         write=write_hf_tf_h5,
         naming=hf_tf_h5_naming,
@@ -126,8 +124,6 @@ _TABLE = (
         "flax-msgpack",
         entries=("flax_model.msgpack",),
         suffixes=(".msgpack",),
-        others=(),
-        config_names=("config.json",),
         read=read_flax_msgpack,
         write=write_flax_msgpack,
         naming=flax_naming,
@@ -136,8 +132,6 @@ _TABLE = (
         "orbax",
         entries=("orbax/_METADATA", "_METADATA"),
         suffixes=("_METADATA",),
-        others=(),
-        config_names=("config.json",),
         read=read_orbax,
         write=write_orbax,
         naming=flax_naming,
@@ -147,8 +141,6 @@ _TABLE = (
         "keras-weights",
         entries=("model.weights.h5",),
         suffixes=(".weights.h5",),
-        others=(),
-        config_names=("config.json",),
         read=read_h5,
         write=write_keras_weights,
         naming=keras_naming,
@@ -157,8 +149,6 @@ _TABLE = (
         "npz",
         entries=("weights.npz",),
         suffixes=(".npz",),
-        others=(),
-        config_names=("config.json",),
         read=read_npz,
         write=write_npz,
         naming=hugging_face_naming,

@@ -16,13 +16,11 @@ import numpy as np
 from mobilebert_core.checkpoints.files import map_file
 from mobilebert_core.checkpoints.h5_messages import tensor_from_messages
 from mobilebert_core.checkpoints.h5_metadata import datasets
-from mobilebert_core.checkpoints.store import StoredTensor
+from mobilebert_core.checkpoints.store import RAW_BFLOAT16, StoredTensor
 from mobilebert_core.errors import MissingDependencyError
 
-_RAW_BFLOAT16 = np.dtype("V2")
 
-
-def import_h5py() -> Any:
+def _import_h5py() -> Any:
     """The package h5py.
 
     Raises:
@@ -83,7 +81,7 @@ def new_h5_file(path: Path) -> Iterator[Any]:
         MissingDependencyError: h5py is not installed.
         OSError: the file could not be written.
     """
-    h5py = import_h5py()
+    h5py = _import_h5py()
     with _Disk(path, "w+") as disk:
         try:
             with h5py.File(disk, "w") as file:
@@ -98,7 +96,7 @@ def write_tensors(file: Any, tensors: Mapping[str, StoredTensor]) -> None:
     for name, tensor in tensors.items():
         values = np.asarray(tensor.read(), order="C")
         if tensor.dtype == "bfloat16":
-            dataset = file.create_dataset(name, data=values.view(_RAW_BFLOAT16))
+            dataset = file.create_dataset(name, data=values.view(RAW_BFLOAT16))
             dataset.attrs["dtype"] = "bfloat16"
         else:
             file.create_dataset(name, data=values)

@@ -16,12 +16,12 @@ from mobilebert_core.checkpoints.h5_metadata import (
     EXTERNAL_FILES,
     FILTERS,
     LAYOUT,
+    UNDEFINED,
     Messages,
 )
 from mobilebert_core.checkpoints.store import StoredTensor, check_shape, mapped_tensor
 from mobilebert_core.errors import CheckpointError
 
-_UNDEFINED = 0xFFFF_FFFF_FFFF_FFFF  # instead of an address
 _INTEGER, _FLOAT, _OPAQUE = 0, 1, 5  # classes of types
 _BIG_ENDIAN, _SIGNED = 0x41, 0x08  # in a type's bits
 _SCALAR, _SIMPLE, _NULL = 0, 1, 2  # kinds of shapes
@@ -108,7 +108,7 @@ def _offset(path: Path, name: str, messages: Messages, size: int) -> int:
             "and transformers store them; type: h5repack -f NONE -l CONTI OLD NEW"
         )
     offset, stored = message.number("<Q"), message.number("<Q")
-    if offset == _UNDEFINED:
+    if offset == UNDEFINED:
         raise damaged(path, f"the values of {name!r} have never been written")
     if stored != size:
         raise damaged(path, f"{name!r} has {stored} bytes, expected {size}")

@@ -24,7 +24,7 @@ _SHARED, _MUST_BE_KNOWN = 0x02, 0x80  # flags of a message
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _ENTRY = struct.Struct("<QQI20x")  # of a symbol table: name's place in the heap, address, kind
 _SOFT_LINK = 2
-_UNDEFINED = 0xFFFF_FFFF_FFFF_FFFF  # instead of an address
+UNDEFINED = 0xFFFF_FFFF_FFFF_FFFF  # instead of an address
 _MAX_DEPTH = 32  # groups in groups; a MobileBERT has fewer than half as many
 _MAX_NAME = 1000  # characters of a whole name; a MobileBERT's longest has fewer than 150
 
@@ -108,7 +108,7 @@ def _root_address(path: Path, data: mmap.mmap) -> int:
         raise damaged(path, f"its addresses take {sizes[0]} and {sizes[1]} bytes, expected 8")
     reader.skip(9 if version == 0 else 13)  # sizes of nodes, which are only room to grow; flags
     base, _, end, driver = struct.unpack("<4Q", reader.take(32))
-    if base != 0 or driver != _UNDEFINED:
+    if base != 0 or driver != UNDEFINED:
         raise damaged(path, "it is one of several files that belong together")
     if end > reader.end:
         raise damaged(path, f"it has {reader.end} bytes and announces {end}")

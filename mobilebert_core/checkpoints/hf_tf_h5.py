@@ -25,64 +25,65 @@ _ENDINGS: Endings = {
     "embedding": ((".weight", "/embeddings:0", False),),
     "bias": ((".bias", "/bias:0", False),),
     "dense": ((".weight", "/kernel:0", True), (".bias", "/bias:0", False)),
-    "norm": ((".weight", "/gamma:0", False), (".bias", "/beta:0", False)),
+    "layer_norm": ((".weight", "/gamma:0", False), (".bias", "/beta:0", False)),
     "no_norm": ((".weight", "/weight:0", False), (".bias", "/bias:0", False)),
 }
 
 
-def _table(norm: str) -> Table:
-    """The rows, where the norms of the encoder are of one kind."""
-    return (
+# The norms of the encoder are of the configuration's kind: `norm` stands for it.
+_TABLE: Table = (
+    (
+        "mobilebert.embeddings.",
+        "mobilebert/embeddings/",
         (
-            "mobilebert.embeddings.",
-            "mobilebert/embeddings/",
-            (
-                ("word_embeddings", "word_embeddings", "variable"),
-                ("position_embeddings", "position_embeddings", "embedding"),
-                ("token_type_embeddings", "token_type_embeddings", "embedding"),
-                ("embedding_transformation", "embedding_transformation", "dense"),
-                ("LayerNorm", "LayerNorm", norm),
-            ),
+            ("word_embeddings", "word_embeddings", "variable"),
+            ("position_embeddings", "position_embeddings", "embedding"),
+            ("token_type_embeddings", "token_type_embeddings", "embedding"),
+            ("embedding_transformation", "embedding_transformation", "dense"),
+            ("LayerNorm", "LayerNorm", "norm"),
         ),
+    ),
+    (
+        "mobilebert.encoder.layer.{layer}.",
+        "mobilebert/encoder/layer_._{layer}/",
         (
-            "mobilebert.encoder.layer.{layer}.",
-            "mobilebert/encoder/layer_._{layer}/",
-            (
-                ("attention.self.{projection}", "attention/self/{projection}", "dense"),
-                ("attention.output.dense", "attention/output/dense", "dense"),
-                ("attention.output.LayerNorm", "attention/output/LayerNorm", norm),
-                ("bottleneck.{branch}.dense", "bottleneck/{branch}/dense", "dense"),
-                ("bottleneck.{branch}.LayerNorm", "bottleneck/{branch}/LayerNorm", norm),
-                ("ffn.{network}.intermediate.dense", "ffn.{network}/intermediate/dense", "dense"),
-                ("ffn.{network}.output.dense", "ffn.{network}/output/dense", "dense"),
-                ("ffn.{network}.output.LayerNorm", "ffn.{network}/output/LayerNorm", norm),
-                ("intermediate.dense", "intermediate/dense", "dense"),
-                ("output.dense", "output/dense", "dense"),
-                ("output.LayerNorm", "output/LayerNorm", norm),
-                ("output.bottleneck.dense", "output/bottleneck/dense", "dense"),
-                ("output.bottleneck.LayerNorm", "output/bottleneck/LayerNorm", norm),
-            ),
+            ("attention.self.{projection}", "attention/self/{projection}", "dense"),
+            ("attention.output.dense", "attention/output/dense", "dense"),
+            ("attention.output.LayerNorm", "attention/output/LayerNorm", "norm"),
+            ("bottleneck.{branch}.dense", "bottleneck/{branch}/dense", "dense"),
+            ("bottleneck.{branch}.LayerNorm", "bottleneck/{branch}/LayerNorm", "norm"),
+            ("ffn.{network}.intermediate.dense", "ffn.{network}/intermediate/dense", "dense"),
+            ("ffn.{network}.output.dense", "ffn.{network}/output/dense", "dense"),
+            ("ffn.{network}.output.LayerNorm", "ffn.{network}/output/LayerNorm", "norm"),
+            ("intermediate.dense", "intermediate/dense", "dense"),
+            ("output.dense", "output/dense", "dense"),
+            ("output.LayerNorm", "output/LayerNorm", "norm"),
+            ("output.bottleneck.dense", "output/bottleneck/dense", "dense"),
+            ("output.bottleneck.LayerNorm", "output/bottleneck/LayerNorm", "norm"),
         ),
-        ("mobilebert.", "mobilebert/", (("pooler.dense", "pooler/dense", "dense"),)),
+    ),
+    ("mobilebert.", "mobilebert/", (("pooler.dense", "pooler/dense", "dense"),)),
+    (
+        "cls.",
+        "predictions___cls/",
         (
-            "cls.",
-            "predictions___cls/",
-            (
-                ("predictions.transform.dense", "predictions/transform/dense", "dense"),
-                ("predictions.transform.LayerNorm", "predictions/transform/LayerNorm", "norm"),
-                ("predictions.dense", "predictions/dense", "variable"),
-                ("predictions.decoder", "predictions/decoder", "variable"),
-                ("predictions", "predictions", "bias"),
-            ),
+            ("predictions.dense", "predictions/dense", "variable"),
+            ("predictions.decoder", "predictions/decoder", "variable"),
+            ("predictions", "predictions", "bias"),
         ),
-        (
-            "cls.",
-            "seq_relationship___cls/",
-            (("seq_relationship", "seq_relationship", "dense"),),
-        ),
-        ("", "", (("classifier", "classifier", "dense"), ("qa_outputs", "qa_outputs", "dense"))),
-    )
-
+    ),
+    (
+        "cls.predictions.transform.",
+        "predictions___cls/predictions/transform/",
+        (("dense", "dense", "dense"), ("LayerNorm", "LayerNorm", "layer_norm")),
+    ),
+    (
+        "cls.",
+        "seq_relationship___cls/",
+        (("seq_relationship", "seq_relationship", "dense"),),
+    ),
+    ("", "", (("classifier", "classifier", "dense"), ("qa_outputs", "qa_outputs", "dense"))),
+)
 
 _COPIES = ("cls.predictions.decoder.weight",)
 _MODEL = "tf_mobile_bert"  # any name will do
@@ -99,8 +100,7 @@ def variable_translation(config: MobileBertConfig) -> Translation:
 
 
 def _variables(config: MobileBertConfig) -> dict[str, Place]:
-    norm = "no_norm" if config.normalization_type == "no_norm" else "norm"
-    return expand(_table(norm), _ENDINGS, config)
+    return expand(_TABLE, {**_ENDINGS, "norm": _ENDINGS[config.normalization_type]}, config)
 
 
 def hf_tf_h5_naming(config: MobileBertConfig) -> Naming:

@@ -23,6 +23,8 @@ _UNUSED = "that this configuration never uses"
 # Norms in the PyTorch files of the first years.
 _OLD_SUFFIXES = {".gamma": ".weight", ".beta": ".bias"}
 
+_PARTS_OF_BASE = ("embeddings.", "encoder.", "pooler.")
+
 
 @dataclass(frozen=True)
 class FileName:
@@ -54,6 +56,10 @@ class Place:
 
     name: str
     transposed: bool = False
+
+    def turned(self, tensor: StoredTensor) -> StoredTensor:
+        """A canonical tensor in the file's layout, or the file's in the canonical one."""
+        return tensor.transposed() if self.transposed else tensor
 
 
 @dataclass(frozen=True)
@@ -120,7 +126,7 @@ class Vocabulary:
 
 def hugging_face_naming(config: MobileBertConfig) -> Naming:
     """Hugging Face's PyTorch files: canonical names, in a base model's without `mobilebert.`."""
-    vocabulary = Vocabulary.of(config)
+    del config  # these names are the same for all
 
     def place(name: str, head: str) -> Place:
         return Place(name.removeprefix(schema.PREFIX) if head == "base" else name)
@@ -131,8 +137,7 @@ def hugging_face_naming(config: MobileBertConfig) -> Naming:
         for old, new in _OLD_SUFFIXES.items():
             if name.endswith(old):
                 name = name.removesuffix(old) + new
-        prefixed = schema.PREFIX + name
-        return FileName(prefixed if prefixed in vocabulary else name)
+        return FileName(schema.PREFIX + name if name.startswith(_PARTS_OF_BASE) else name)
 
     return Naming(place, translate)
 
@@ -173,10 +178,7 @@ def canonical_tensors(
     vocabulary = Vocabulary.of(config)
     faults: list[str] = []
     origins, dropped = _sort(tensors, translate, vocabulary, faults)
-    found = {
-        name: tensors[origin.name].transposed() if origin.transposed else tensors[origin.name]
-        for name, origin in origins.items()
-    }
+    found = {name: origin.turned(tensors[origin.name]) for name, origin in origins.items()}
     owners = _owners(found, vocabulary, faults)
     raise_faults(CheckpointError, f"The tensors of {path} are not those of a MobileBERT", faults)
     repeated = found.keys() - set(owners.values())
@@ -258,8 +260,5 @@ def tensors_to_write(
         for spec in schema.tensors(config, head).values()
         if spec.name in tensors or (spec.name in naming.copies and spec.tied_to in tensors)
     }
-    written: dict[str, StoredTensor] = {}
-    for name, tensor in named.items():
-        place = naming.place(name, head)
-        written[place.name] = tensor.transposed() if place.transposed else tensor
-    return written
+    places = {name: naming.place(name, head) for name in named}
+    return {place.name: place.turned(named[name]) for name, place in places.items()}

@@ -15,12 +15,17 @@ from tokenize import TokenError
 import numpy as np
 
 from mobilebert_core.checkpoints.files import damaged, map_file
-from mobilebert_core.checkpoints.store import DTYPES, StoredTensor, check_shape, mapped_tensor
+from mobilebert_core.checkpoints.store import (
+    DTYPES,
+    RAW_BFLOAT16,
+    StoredTensor,
+    check_shape,
+    mapped_tensor,
+)
 from mobilebert_core.checkpoints.zip_archives import archive_members
 
 FILE = "weights.npz"
 _SUFFIX = ".npy"
-_RAW_BFLOAT16 = np.dtype("V2")
 # What NumPy lets escape from a header that it cannot parse.
 _UNREADABLE = (
     ValueError,
@@ -55,7 +60,7 @@ def _stored_tensor(path: Path, data: mmap.mmap, name: str, start: int, size: int
         path, name, data[start : start + min(size, _MAX_HEADER)]
     )
     shape = check_shape(path, name, shape)
-    own = "bfloat16" if dtype == _RAW_BFLOAT16 else dtype.name
+    own = "bfloat16" if dtype == RAW_BFLOAT16 else dtype.name
     if size != header + prod(shape) * dtype.itemsize:
         raise damaged(path, f"{name!r} has {size - header} bytes, which {shape} does not fit")
     if own in DTYPES and dtype.newbyteorder("<") != dtype:
@@ -97,5 +102,5 @@ def write_npz(folder: Path, tensors: Mapping[str, StoredTensor], limit: int | No
             with archive.open(name + _SUFFIX, "w", force_zip64=True) as member:
                 values = np.ascontiguousarray(tensor.read())
                 if tensor.dtype == "bfloat16":
-                    values = values.view(_RAW_BFLOAT16)
+                    values = values.view(RAW_BFLOAT16)
                 np.lib.format.write_array(member, values, allow_pickle=False)

@@ -48,8 +48,8 @@ def read_orbax(path: Path) -> dict[str, StoredTensor]:
         raise MissingDependencyError(_MISSING) from error
     context = tensorstore.Context({"cache_pool": {"total_bytes_limit": 0}})
     opening = {
-        name: tensorstore.open(_spec(path, metadata, name), context=context, open=True, read=True)
-        for name in names
+        name: tensorstore.open(spec, context=context, open=True, read=True)
+        for name, spec in _specs(path, metadata, names)
     }
     tensors = {}
     for name, future in opening.items():
@@ -97,15 +97,19 @@ def _check_files(folder: Path) -> None:
             check_inside(path, folder)
 
 
-def _spec(path: Path, metadata: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Where TensorStore finds an array; a chunk that is missing is not to be taken for zeros."""
+def _specs(
+    path: Path, metadata: Mapping[str, Any], names: list[str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Where TensorStore finds arrays; a chunk that is missing is not to be taken for zeros."""
     folder = path.parent.resolve()
-    if metadata.get("use_ocdbt", (folder / "manifest.ocdbt").is_file()):
-        store = {"driver": "ocdbt", "base": f"{folder.as_uri()}/", "path": f"{name}/"}
-    else:
-        store = {"driver": "file", "path": f"{folder / name}/"}
+    database = metadata.get("use_ocdbt", (folder / "manifest.ocdbt").is_file())
     driver = "zarr3" if metadata.get("use_zarr3") else "zarr"
-    return {"driver": driver, "kvstore": store, "fill_missing_data_reads": False}
+    for name in names:
+        if database:
+            store = {"driver": "ocdbt", "base": f"{folder.as_uri()}/", "path": f"{name}/"}
+        else:
+            store = {"driver": "file", "path": f"{folder / name}/"}
+        yield name, {"driver": driver, "kvstore": store, "fill_missing_data_reads": False}
 
 
 def _stored_tensor(path: Path, name: str, array: Any) -> StoredTensor:

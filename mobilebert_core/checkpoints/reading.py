@@ -14,7 +14,7 @@ from mobilebert_core.checkpoints.files import check_inside
 from mobilebert_core.checkpoints.formats import FORMATS, Format, get_format
 from mobilebert_core.checkpoints.names import Dropped, Place, canonical_tensors, notes_of
 from mobilebert_core.checkpoints.store import TensorStore
-from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.config import MobileBertConfig, field_names
 from mobilebert_core.dialects import Dialect, read_json_object, unknown_keys
 from mobilebert_core.errors import CheckpointError
 from mobilebert_core.heads import head_of_architectures
@@ -91,7 +91,7 @@ def open_checkpoint(
         config_path.parent,
         found.origins,
         found.dropped,
-        unknown_keys(values, config.to_dict()),
+        unknown_keys(values, field_names()),
     )
 
 

@@ -7,6 +7,7 @@ through a mapping of our own, so that what has been read does not stay resident.
 
 import mmap
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +56,11 @@ def _stored_tensor(
 
 def safetensors_naming(config: MobileBertConfig) -> Naming:
     """PyTorch's names; transformers 4 wrote TensorFlow's too, which are told by their slashes."""
-    pytorch, tensorflow = hugging_face_naming(config), variable_translation(config)
+    pytorch = hugging_face_naming(config)
+    tensorflow = cache(lambda: variable_translation(config))  # made only for such a file
 
     def translate(name: str) -> FileName:
-        return tensorflow(name) if "/" in name else pytorch.translate(name)
+        return tensorflow()(name) if "/" in name else pytorch.translate(name)
 
     return Naming(pytorch.place, translate)
 

@@ -27,6 +27,8 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "float16": np.dtype(np.float16),
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
 }
+# How libraries without bfloat16 keep it: two bytes of no meaning.
+RAW_BFLOAT16 = np.dtype("V2")
 _MAX_RANK = 8  # far beyond any weight, and below every limit of NumPy
 
 
@@ -65,6 +67,11 @@ class StoredTensor:
         return StoredTensor(
             self.shape[::-1], self.dtype, lambda: np.asarray(read().transpose(), order="C")
         )
+
+
+def raw_bytes(values: Array) -> npt.NDArray[np.uint8]:
+    """The bytes of an array in C order, without a copy where it is in that order."""
+    return np.ascontiguousarray(values).reshape(-1).view(np.uint8)
 
 
 def check_shape(path: Path, name: str, shape: tuple[object, ...]) -> tuple[int, ...]:

@@ -10,11 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-
 from mobilebert_core.checkpoints.crc32c import masked_crc32c
 from mobilebert_core.checkpoints.sorted_table_writing import encode_varint, write_table
-from mobilebert_core.checkpoints.store import StoredTensor
+from mobilebert_core.checkpoints.store import StoredTensor, raw_bytes
 from mobilebert_core.checkpoints.tensor_bundle import INDEX_SUFFIX
 
 PREFIX = "mobilebert_variables.ckpt"  # of Google's published checkpoints
@@ -47,7 +45,7 @@ def write_bundle(folder: Path, tensors: Mapping[str, StoredTensor], limit: int |
 
 def _write_values(file: BinaryIO, tensor: StoredTensor) -> int:
     """Write a variable's values; their checksum."""
-    data = np.ascontiguousarray(tensor.read()).reshape(-1).view(np.uint8)
+    data = raw_bytes(tensor.read())
     file.write(data.data)
     return masked_crc32c(data)
 

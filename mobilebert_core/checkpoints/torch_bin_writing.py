@@ -12,10 +12,8 @@ from collections.abc import Mapping
 from math import prod
 from pathlib import Path
 
-import numpy as np
-
 from mobilebert_core.checkpoints.sharding import write_sharded
-from mobilebert_core.checkpoints.store import StoredTensor
+from mobilebert_core.checkpoints.store import StoredTensor, raw_bytes
 
 _FOLDER = "archive/"
 _ALIGNMENT = 64
@@ -61,7 +59,7 @@ def _write_file(path: Path, tensors: Mapping[str, StoredTensor]) -> None:
             archive.writestr(add(name, len(content)), content)
         for key, tensor in enumerate(tensors.values()):
             with archive.open(add(f"data/{key}", tensor.nbytes), "w") as member:
-                member.write(np.ascontiguousarray(tensor.read()).reshape(-1).view(np.uint8).data)
+                member.write(raw_bytes(tensor.read()).data)
         archive.writestr(add("version", 2), b"3\n")
 
 

@@ -93,6 +93,14 @@ def save_checkpoint(
     return folder
 
 
+def config_of_folder(config: MobileBertConfig, head: str) -> MobileBertConfig:
+    """The configuration that the folder of a head holds.
+
+    transformers takes the number of question answering's outputs, start and end, from there.
+    """
+    return config.replace(num_labels=2) if head == "question-answering" else config
+
+
 def as_folder(folder: object) -> Path:
     """The path of a folder to write, which need not exist; `~` is the home folder.
 
@@ -160,9 +168,7 @@ def _check(config: MobileBertConfig, tensors: Mapping[str, StoredTensor], head: 
 
 def _config_values(config: MobileBertConfig, head: str, dtype: str, row: Format) -> dict[str, Any]:
     """The configuration file; Google's code keeps keys that it does not know."""
-    if head == "question-answering":  # transformers takes the number of its two outputs from here
-        config = config.replace(num_labels=2)
-    values = config.to_dict(row.dialect)
+    values = config_of_folder(config, head).to_dict(row.dialect)
     values["architectures"] = [get_head(head).class_name]
     if row.dialect == "transformers":
         values["dtype"] = values["torch_dtype"] = dtype  # transformers 5 and 4

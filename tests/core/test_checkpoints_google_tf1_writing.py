@@ -1,6 +1,5 @@
 """Google's checkpoints, written without TensorFlow and held to its bytes."""
 
-import weakref
 from pathlib import Path
 
 import ml_dtypes
@@ -9,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from formats import tensors_that_live_alone
 from mobilebert_conformance.cases import SMALL, small_config
 from mobilebert_conformance.weights import random_weights
 from mobilebert_core.checkpoints import (
@@ -21,7 +21,7 @@ from mobilebert_core.checkpoints.crc32c import crc32c
 from mobilebert_core.checkpoints.files import ByteReader, map_file
 from mobilebert_core.checkpoints.sorted_table import read_table
 from mobilebert_core.checkpoints.sorted_table_writing import write_table
-from mobilebert_core.checkpoints.store import DTYPES, StoredTensor, stored_tensors
+from mobilebert_core.checkpoints.store import DTYPES, stored_tensors
 from mobilebert_core.checkpoints.tensor_bundle import read_bundle
 from mobilebert_core.checkpoints.tensor_bundle_writing import write_bundle
 from mobilebert_core.config import MobileBertConfig
@@ -96,18 +96,8 @@ def test_files_are_the_same_whatever_the_order(tmp_path):
 
 
 def test_variables_are_read_one_at_a_time(tmp_path):
-    alive = []
-
-    def variable():
-        def read():
-            assert not [each for each in alive if each() is not None]
-            values = normal(5)
-            alive.append(weakref.ref(values))
-            return values
-
-        return StoredTensor((5,), "float32", read)
-
-    write_bundle(tmp_path, {str(number): variable() for number in range(3)}, None)
+    variables, alive = tensors_that_live_alone(3)
+    write_bundle(tmp_path, variables, None)
     assert len(alive) == 3
 
 

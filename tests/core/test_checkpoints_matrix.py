@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 import mobilebert
-from formats import contents, require
+from formats import contents, require, rewrite
 from mobilebert_conformance.cases import small_config
 from mobilebert_conformance.weights import Array, random_weights
 from mobilebert_core import schema
 from mobilebert_core.checkpoints import open_checkpoint, save_checkpoint
 from mobilebert_core.checkpoints.formats import FORMATS, get_format
 from mobilebert_core.checkpoints.names import tensors_to_write
-from mobilebert_core.checkpoints.store import DTYPES, StoredTensor, stored_tensors
+from mobilebert_core.checkpoints.store import DTYPES, stored_tensors
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.conversion import convert
 from mobilebert_core.heads import HEADS
@@ -133,18 +133,16 @@ def write_with_leftovers(
 ) -> set[str]:
     """A checkpoint as transformers writes it: tied copies, and what no output depends on."""
     save_checkpoint(folder, config, weights, head, format=format)
-    row, tensors = get_format(format), stored_tensors(weights)
-    naming = row.naming(config)
-    written = tensors_to_write(tensors, naming, config, head)
+    naming = get_format(format).naming(config)
+    written = tensors_to_write(stored_tensors(weights), naming, config, head)
     unused = schema.unused_tensors(config, head).values()
     extra = {spec.name: np.full(spec.shape, 7, np.float32) for spec in unused}
     tied = (spec for spec in schema.tensors(config, head).values() if spec.tied_to is not None)
     extra |= {spec.name: weights[spec.tied_to] for spec in tied if spec.name.endswith("weight")}
-    added: dict[str, StoredTensor] = {}
-    for name, tensor in stored_tensors(extra).items():
-        place = naming.place(name, head)
-        added[place.name] = tensor.transposed() if place.transposed else tensor
-    row.write(folder, written | added, None)
+    places = {name: naming.place(name, head) for name in extra}
+    tensors = stored_tensors(extra)
+    added = {place.name: place.turned(tensors[name]) for name, place in places.items()}
+    rewrite(folder, format, written | added)
     return set(added)
 
 

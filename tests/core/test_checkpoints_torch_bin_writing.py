@@ -2,7 +2,6 @@
 
 import json
 import struct
-import weakref
 import zipfile
 from collections import OrderedDict
 
@@ -12,10 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from formats import tensors_that_live_alone
 from mobilebert_conformance.cases import small_config
 from mobilebert_conformance.weights import random_weights
 from mobilebert_core.checkpoints import open_checkpoint, save_checkpoint
-from mobilebert_core.checkpoints.store import DTYPES, StoredTensor, stored_tensors
+from mobilebert_core.checkpoints.store import DTYPES, stored_tensors
 from mobilebert_core.checkpoints.torch_bin import read_torch_bin
 from mobilebert_core.checkpoints.torch_bin_writing import write_torch_bin
 from mobilebert_core.heads import HEADS
@@ -98,18 +98,8 @@ def test_every_member_starts_at_a_multiple_of_64_bytes(write):
 
 
 def test_tensors_are_read_one_at_a_time(tmp_path):
-    alive = []
-
-    def tensor():
-        def read():
-            assert not [each for each in alive if each() is not None]
-            values = normal(5)
-            alive.append(weakref.ref(values))
-            return values
-
-        return StoredTensor((5,), "float32", read)
-
-    write_torch_bin(tmp_path, {str(number): tensor() for number in range(3)}, None)
+    tensors, alive = tensors_that_live_alone(3)
+    write_torch_bin(tmp_path, tensors, None)
     assert len(alive) == 3
 
 

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
+from unittest.mock import ANY
 
 import typer
 from rich.console import Console
@@ -48,19 +49,6 @@ class Outcome:
     covered: int
     log: str
     passed: bool
-
-
-class AnyChecksum:
-    """Equal to every number, so that changed bytes get past a checksum."""
-
-    def __ne__(self, other: object) -> bool:
-        return False
-
-    def __eq__(self, other: object) -> bool:
-        return True
-
-    def __hash__(self) -> int:
-        return 0
 
 
 def valid_files(reader: str, folder: Path) -> Path:
@@ -130,9 +118,9 @@ def fuzz(reader: str, arguments: list[str]) -> None:
         atheris.Fuzz()
 
 
-def any_checksum(*_: Any) -> AnyChecksum:
-    """In place of a checksum."""
-    return AnyChecksum()
+def any_checksum(*_: Any) -> Any:
+    """In place of a checksum: equal to every number, so that changed bytes get past it."""
+    return ANY
 
 
 def run_reader(reader: str, seconds: int, findings: Path, seed: int) -> Outcome:

@@ -23,12 +23,7 @@ from mobilebert_core.checkpoints.safetensors_format import read_safetensors
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.heads import HEADS
 from models import random_batch
-
-tf_keras = pytest.importorskip("tf_keras", reason="the reference runs on Keras 2")
-tf = pytest.importorskip("tensorflow", reason="the reference runs on TensorFlow")
-transformers = pytest.importorskip("transformers", reason="the reference is not installed")
-if int(transformers.__version__.split(".")[0]) >= 5:
-    pytest.skip("transformers 5 has no TensorFlow models", allow_module_level=True)
+from reference_tf import tf, tf_keras, transformers, widen_queries_and_keys
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -87,15 +82,6 @@ def make_reference(head: str, changes: dict[str, Any]) -> tuple[Any, MobileBertC
         array = random_tensor(config, owner, shape, seed=3)
         variable.assign(array.T if transposed else array)
     return model, config
-
-
-def widen_queries_and_keys(model: Any, config: MobileBertConfig) -> None:
-    """The reference feeds them the H wide states and builds them T wide where nothing is shared."""
-    if config.query_input_size != config.true_hidden_size:
-        wide = transformers.MobileBertConfig(**model.config.to_dict())
-        wide.true_hidden_size = config.query_input_size
-        for layer in model.mobilebert.encoder.layer:
-            layer.attention.self.config = wide  # read again only when the kernels are made
 
 
 def weights_of(model: Any, config: MobileBertConfig, head: str) -> dict[str, Array]:

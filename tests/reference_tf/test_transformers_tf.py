@@ -23,12 +23,7 @@ from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.heads import HEADS
 from mobilebert_core.schema import WORD_EMBEDDINGS, owned_tensors, tensors, unused_tensors
 from models import random_batch, random_labels
-
-tf_keras = pytest.importorskip("tf_keras", reason="the reference runs on Keras 2")
-tf = pytest.importorskip("tensorflow", reason="the reference runs on TensorFlow")
-transformers = pytest.importorskip("transformers", reason="the reference is not installed")
-if int(transformers.__version__.split(".")[0]) >= 5:
-    pytest.skip("transformers 5 has no TensorFlow models", allow_module_level=True)
+from reference_tf import tf, tf_keras, transformers, widen_queries_and_keys
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -136,18 +131,6 @@ def make_reference(head: str, **changes: Any) -> Reference:
     widen_queries_and_keys(model, config)
     model.build_in_name_scope()
     return Reference(model, fill(model, config, head), config, head)
-
-
-def widen_queries_and_keys(model: Any, config: MobileBertConfig) -> None:
-    """Let queries and keys read the hidden states where nothing is shared.
-
-    Slip: it feeds them the H wide states and builds them T wide (decision 1).
-    """
-    if config.query_input_size != config.true_hidden_size:
-        wide = transformers.MobileBertConfig(**model.config.to_dict())
-        wide.true_hidden_size = config.query_input_size
-        for layer in model.mobilebert.encoder.layer:
-            layer.attention.self.config = wide  # read again only when the kernels are made
 
 
 def fill(model: Any, config: MobileBertConfig, head: str) -> dict[str, Array]:

@@ -3,9 +3,7 @@
 In continuous integration draws are the same each time; nothing is stored between runs.
 """
 
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +21,6 @@ from mobilebert_conformance.metrics import (
 from mobilebert_conformance.records import Record
 from mobilebert_conformance.references import flatten
 from mobilebert_conformance.subject import Subject
-from mobilebert_core import loading
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Fields = dict[str, Any]
@@ -206,9 +203,7 @@ def _examples(call: Call, holds: Property) -> dict[str, Comparison]:
 def check_reloaded(subject: Subject, case: Case) -> Iterator[Record]:
     """Clause 7.8: a saved model gives the same bits when it is loaded again."""
     model = subject.model(case, subject.widest)
-    with tempfile.TemporaryDirectory() as folder:
-        path = loading.save(model, Path(folder) / "checkpoint")
-        loaded = loading.load(path, backend=subject.name)
+    loaded = subject.reloaded(model)
     before, after = subject.run(model, case), subject.run(loaded, case)
     one, other = flatten(after), flatten(before)
     comparisons = {name: bits_differ(one.get(name), each) for name, each in other.items()}
