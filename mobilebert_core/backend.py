@@ -36,6 +36,7 @@ class Feature(enum.Enum):
     INPUTS_EMBEDS = "inputs embeds"
     PREDICTION_POSITIONS = "prediction positions"
     REPRODUCIBLE = "reproducible"
+    OPTIMIZED = "optimized"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +99,7 @@ class Backend(Protocol):
         dtype: str,
         device: str | None,
         precision: str | None = None,
+        optimize: bool | str = False,
     ) -> Model:
         """A native model in evaluation mode that owns a copy of the canonical weights.
 
@@ -105,11 +107,19 @@ class Backend(Protocol):
         and with the dtype float64; without the feature, `build` needs no such argument. The model
         then computes in float64 and rounds every output, the loss included, to float32 once, as
         `mobilebert_core.precision.round_output` does, and has an attribute `precision`.
+
+        `optimize` comes only to a backend that claims `Feature.OPTIMIZED`, and only where
+        `mobilebert_core.folding` can fold the configuration. The model then has folded weights: its
+        outputs are the same, it is for inference only, and has an attribute `optimized`.
         """
         ...
 
     def weights(self, model: Any) -> dict[str, Array]:
-        """The canonical weights of a model: the bit-exact inverse of `build`."""
+        """The canonical weights of a model: the bit-exact inverse of `build`.
+
+        Raises:
+            ConfigError: the model is optimised, and has folded weights only.
+        """
         ...
 
     def run(

@@ -8,7 +8,7 @@ B batch  C choices  S sequence  P prediction positions  E embedding  A heads
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,8 @@ class Batch:
         token_type_ids: int64, zeros by default.
         position_ids: int64, 0, 1, 2, ... by default.
         prediction_positions: (B, P) int64 or None: where the masked-lm head computes logits.
+        lengths: of the texts that stand side by side in one row, B = 1, without padding between
+            them; None, as in every ordinary call, where a row is one text. See `packing.py`.
     """
 
     input_ids: Array | None
@@ -52,12 +54,13 @@ class Batch:
     token_type_ids: Array
     position_ids: Array
     prediction_positions: Array | None
+    lengths: tuple[int, ...] | None = None
 
     def map(self, function: Callable[[Any], Any]) -> "Batch":
         """The same batch with `function` applied to every array that is there."""
-        values: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(self)}
+        values = {name: getattr(self, name) for name in INPUT_NAMES}
         present = {name: function(value) for name, value in values.items() if value is not None}
-        return Batch(**(values | present))
+        return replace(self, **present)
 
 
 def as_array(name: str, value: Any) -> Array:

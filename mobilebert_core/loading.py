@@ -20,7 +20,7 @@ from mobilebert_core.errors import CheckpointError, ConfigError
 from mobilebert_core.fitting import fit_weights
 from mobilebert_core.heads import HEADS, get_head
 from mobilebert_core.initialization import initial_weights
-from mobilebert_core.precision import choose_dtype
+from mobilebert_core.precision import choose_dtype, choose_optimization
 from mobilebert_core.resizing import resize_token_embeddings as resize_weights
 
 _logger = logging.getLogger("mobilebert")
@@ -33,6 +33,7 @@ def load(
     *,
     dtype: str | None = None,
     precision: str | None = None,
+    optimize: bool | str = False,
     device: str | None = None,
     seed: int = 0,
     ignore_mismatched_sizes: bool = False,
@@ -54,6 +55,10 @@ def load(
         precision: `reproducible` computes everything in float64 and rounds every output to float32
             once, at the end: the same bits in every backend, but for rounding ties. None computes
             in the dtype.
+        optimize: True folds the normalisations of the encoder into its weights: the same outputs,
+            sooner, from a model for inference only, which cannot be saved or trained. Where the
+            configuration is not linear (see `mobilebert_core.folding`), a warning says so and the
+            plain model is taken. `int8`, in PyTorch, also rounds the encoder's products to 8 bits.
         device: a device of the framework, e.g. `cuda`; None is the framework's default.
         seed: of fresh head weights, when the checkpoint was made for another head.
         ignore_mismatched_sizes: allow fresh weights for a head whose number of labels differs.
@@ -84,7 +89,7 @@ def load(
     if weights.dropped:
         parts = dict.fromkeys(".".join(each.split(".")[:-1][:2]) for each in weights.dropped)
         _logger.warning("%s: the %s model leaves out its %s", source, head, ", ".join(parts))
-    return _build(chosen, config, head, weights, name, device, precision)
+    return _build(chosen, config, head, weights, name, device, precision, optimize)
 
 
 def create(
@@ -95,6 +100,7 @@ def create(
     seed: int = 0,
     dtype: str | None = None,
     precision: str | None = None,
+    optimize: bool | str = False,
     device: str | None = None,
 ) -> Any:
     """A native model with fresh weights: the same numbers in every backend.
@@ -106,6 +112,7 @@ def create(
         seed: any integer; every value is a function of seed, tensor name and index.
         dtype: see `load`; values are made in float32 and then converted. None is float32.
         precision: see `load`.
+        optimize: see `load`.
         device: see `load`.
 
     Raises:
@@ -116,7 +123,7 @@ def create(
     config = check_config(config or MobileBertConfig())
     name = choose_dtype(chosen, dtype, precision)
     weights = initial_weights(config, get_head(head).name, seed)
-    return _build(chosen, config, head, weights, name, device, precision)
+    return _build(chosen, config, head, weights, name, device, precision, optimize)
 
 
 def save(
@@ -226,9 +233,13 @@ def _build(
     dtype: str,
     device: str | None,
     precision: str | None,
+    optimize: bool | str = False,
 ) -> Model:
-    """`Backend.build`, which knows of a precision only where the backend claims one."""
-    known = {} if precision is None else {"precision": precision}
+    """`Backend.build`, which knows of a precision or `optimize` only where the backend does."""
+    known: dict[str, Any] = {} if precision is None else {"precision": precision}
+    optimize = choose_optimization(backend, config, optimize)
+    if optimize:
+        known["optimize"] = optimize
     return backend.build(config, head, weights, dtype=dtype, device=device, **known)
 
 

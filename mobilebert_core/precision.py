@@ -5,15 +5,20 @@ at the very end, they are the same number unless one lay within 1e-13 of the mid
 Used by `loading.py` for every model, and by `pretrained.py` for every call.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from mobilebert_core import registry
 from mobilebert_core.backend import DTYPES, Backend, Feature, check_dtype, dtype_name
+from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.errors import BackendError, ConfigError
+from mobilebert_core.folding import reason_not_to_fold
 from mobilebert_core.outputs import OutputT, map_arrays
 
 REPRODUCIBLE = Feature.REPRODUCIBLE.value
+_logger = logging.getLogger("mobilebert")
+
 SMALLEST_FLOAT32 = 2.0**-126  # of those that have all their bits
 
 
@@ -51,6 +56,36 @@ def choose_dtype(
             "float64 and gives float32; leave dtype out"
         )
     return "float64"
+
+
+def choose_optimization(
+    backend: Backend, config: MobileBertConfig, optimize: bool | str
+) -> bool | str:
+    """What `optimize=` comes to: folded weights where they are possible, else the plain model.
+
+    Args:
+        backend: the backend.
+        config: the configuration of the model.
+        optimize: False, True, or one of the backend's `optimizations`, e.g. `int8`.
+
+    Raises:
+        ConfigError: it is something else, or the backend does not offer it.
+    """
+    offered = getattr(backend, "optimizations", ())
+    if not isinstance(optimize, bool) and optimize not in offered:
+        raise ConfigError(
+            f"optimize is {optimize!r}, expected one of "
+            f"{', '.join(map(repr, (False, True, *offered)))} for the {backend.name} backend"
+        )
+    if not optimize:
+        return False
+    reason = reason_not_to_fold(config)
+    if Feature.OPTIMIZED not in backend.features:
+        reason = f"the {backend.name} backend has no folded encoder"
+    if reason:
+        _logger.warning("optimize=%r is left out, the plain model is taken: %s", optimize, reason)
+        return False
+    return optimize
 
 
 def _claiming(feature: Feature) -> list[str]:

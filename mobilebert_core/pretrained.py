@@ -10,11 +10,12 @@ import numpy as np
 
 from mobilebert_core import loading, registry, schema
 from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.errors import ConfigError
 from mobilebert_core.heads import get_head
 from mobilebert_core.initialization import initial_weights
 from mobilebert_core.inputs import INPUT_NAMES
 from mobilebert_core.outputs import OutputT
-from mobilebert_core.precision import choose_dtype, round_output
+from mobilebert_core.precision import choose_dtype, choose_optimization, round_output
 
 CallT = TypeVar("CallT", bound=Callable[..., Any])
 
@@ -91,12 +92,14 @@ class Pretrained:
         head: name of the head, set by each class.
         backend_name: name of the backend, set by each backend's base class.
         precision: `reproducible` or None, as the model was made.
+        optimized: whether the encoder is folded; then the model is for inference only.
     """
 
     config: MobileBertConfig
     head: ClassVar[str]
     backend_name: ClassVar[str]
     precision: str | None = None
+    optimized: bool = False
 
     @classmethod
     def checked_dtype(cls, dtype: Any, precision: str | None = None) -> str:
@@ -106,6 +109,11 @@ class Pretrained:
             ConfigError: the backend does not compute in it, or does not offer the precision.
         """
         return choose_dtype(registry.get(cls.backend_name), dtype, precision)
+
+    @classmethod
+    def checked_optimization(cls, config: MobileBertConfig, optimize: bool | str) -> bool | str:
+        """What `optimize=` comes to; see `mobilebert_core.precision.choose_optimization`."""
+        return choose_optimization(registry.get(cls.backend_name), config, optimize)
 
     @classmethod
     def checked_weights(
@@ -128,6 +136,18 @@ class Pretrained:
         shape = getattr(given, "shape", lambda name: np.shape(given[name]))  # lazy ones know it
         schema.validate(specs, {name: shape(name) for name in given}, "the given weights")
         return given
+
+    def canonical_only(self) -> None:
+        """Refuse what needs the canonical weights.
+
+        Raises:
+            ConfigError: the model is optimised.
+        """
+        if self.optimized:
+            raise ConfigError(
+                "An optimised model has folded weights, for inference only; to save, resize or "
+                "train it, load it without optimize="
+            )
 
     @staticmethod
     def to_float32(array: Any) -> Any:

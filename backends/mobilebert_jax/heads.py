@@ -291,6 +291,9 @@ MODELS: dict[str, type[FlaxMobileBertPreTrainedModel]] = {
 }
 
 for _kind in (Batch, *{_head.output for _head in HEADS.values()}):  # jit and grad see inside
+    _meta = ["lengths"] if _kind is Batch else []
     jax.tree_util.register_dataclass(
-        _kind, data_fields=[each.name for each in dataclasses.fields(_kind)], meta_fields=[]
+        _kind,
+        data_fields=[each.name for each in dataclasses.fields(_kind) if each.name not in _meta],
+        meta_fields=_meta,
     )

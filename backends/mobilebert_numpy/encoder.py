@@ -9,6 +9,7 @@ import numpy as np
 
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.inputs import Batch
+from mobilebert_core.packing import first_tokens, last_tokens
 from mobilebert_numpy.layers import ACTIVATIONS, Embedding, LayerNorm, Linear, softmax
 from mobilebert_numpy.params import Weights
 
@@ -69,20 +70,26 @@ class Embeddings:
         else:
             words = batch.inputs_embeds.astype(self.word_embeddings.weight.dtype)
         if self.config.trigram_input:
-            words = self.trigram(words, batch.attention_mask)  # (B, S, 3E)
+            words = self.trigram(words, batch.attention_mask, batch.lengths)  # (B, S, 3E)
         if self.config.transforms_embeddings:
             words = self.embedding_transformation(words)  # (B, S, H)
         positions = self.position_embeddings(batch.position_ids)  # (B, S, H)
         token_types = self.token_type_embeddings(batch.token_type_ids)  # (B, S, H)
         return self.LayerNorm(words + positions + token_types)
 
-    def trigram(self, words: Array, mask: Array | None) -> Array:
-        """Next, current and previous embedding side by side; zeros at the ends."""
+    def trigram(
+        self, words: Array, mask: Array | None, lengths: tuple[int, ...] | None = None
+    ) -> Array:
+        """Next, current and previous embedding side by side; zeros at the ends of each text."""
         neighbours = words
         if self.config.trigram_padding == "masked" and mask is not None:
             neighbours = words * mask[:, :, None].astype(words.dtype)
         around = np.pad(neighbours, ((0, 0), (1, 1), (0, 0)))  # (B, S + 2, E)
         following, previous = around[:, 2:], around[:, :-2]  # (B, S, E)
+        if lengths is not None:
+            following, previous = following.copy(), previous.copy()
+            following[:, last_tokens(lengths)] = 0
+            previous[:, first_tokens(lengths)] = 0
         return np.concatenate([following, words, previous], axis=2)  # (B, S, 3E)
 
 
@@ -301,10 +308,16 @@ class Backbone:
     def __call__(self, batch: Batch, collect: tuple[str, ...]) -> Encoded:
         embedded = self.embeddings(batch)  # (B, S, H)
         bias = attention_bias(batch.attention_mask, embedded.dtype)
-        sequence, hidden_states, attentions = self.encoder(embedded, bias, collect)
+        if batch.lengths is None:
+            sequence, hidden_states, attentions = self.encoder(embedded, bias, collect)
+            texts = sequence
+        else:
+            encoder: Any = self.encoder  # a folded one
+            sequence, hidden_states, attentions = encoder(embedded, None, collect, batch.lengths)
+            texts = sequence[0, first_tokens(batch.lengths)][:, None]  # (texts, 1, H)
         return Encoded(
             sequence,
-            None if self.pooler is None else self.pooler(sequence),
+            None if self.pooler is None else self.pooler(texts),
             hidden_states if "hidden_states" in collect else None,
             attentions if "attentions" in collect else None,
         )

@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from mobilebert_core import folding
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.inputs import LABEL_NAMES, Batch, collected, prepare
 from mobilebert_core.precision import SMALLEST_FLOAT32
 from mobilebert_core.pretrained import Pretrained, with_call_signature
+from mobilebert_numpy.encoder import Backbone
+from mobilebert_numpy.folded import FoldedEncoder
 from mobilebert_numpy.params import Weights, from_canonical
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -26,9 +29,11 @@ class NumpyMobileBertPreTrainedModel(Pretrained):
         seed: of fresh weights.
         dtype: `float32` or `float64`; None is float32.
         precision: `reproducible` computes in float64 and rounds outputs to float32, once.
+        optimize: True folds the encoder's weights; see `mobilebert.load`.
     """
 
     backend_name = "numpy"
+    mobilebert: Backbone
 
     def __init_subclass__(cls) -> None:
         if "head" in vars(cls):  # a user's subclass keeps its own signature
@@ -42,12 +47,18 @@ class NumpyMobileBertPreTrainedModel(Pretrained):
         seed: int = 0,
         dtype: str | None = None,
         precision: str | None = None,
+        optimize: bool | str = False,
     ) -> None:
         name = self.checked_dtype(dtype, precision)
         weights = self.checked_weights(config, weights, seed)
         self.config, self.precision = config, precision
+        self.optimized = bool(self.checked_optimization(config, optimize))
         self.parameters = from_canonical(weights, name)
         self.make_modules(config, Weights(self.parameters))
+        if self.optimized:
+            layers = folding.fold_encoder(config, weights, dtype=name)
+            self.mobilebert.encoder = FoldedEncoder(config, layers)
+            self.parameters = folding.without_encoder(self.parameters)
 
     def __repr__(self) -> str:
         """Class, layers and dtype."""
@@ -61,6 +72,11 @@ class NumpyMobileBertPreTrainedModel(Pretrained):
     def compute(self, batch: Batch, labels: dict[str, Array], collect: tuple[str, ...]) -> Any:
         """The head's output dataclass."""
         raise NotImplementedError
+
+    @property
+    def batching(self) -> str:
+        """How `mobilebert.predict` puts texts together."""
+        return "packed" if self.optimized else "rectangles"
 
     @staticmethod
     def to_float32(array: Array) -> Array:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mobilebert_core.backend import Feature
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.errors import ConfigError
-from mobilebert_core.inputs import call_model, check_collect, loss_labels, split_labels
+from mobilebert_core.inputs import Batch, call_model, check_collect, loss_labels, split_labels
 from mobilebert_core.outputs import Output, map_arrays
 from mobilebert_torch.heads import MODELS
 from mobilebert_torch.params import owned_parameters, to_array, to_tensor, unwrapped
@@ -58,8 +58,10 @@ class TorchBackend:
             Feature.INPUTS_EMBEDS,
             Feature.PREDICTION_POSITIONS,
             Feature.REPRODUCIBLE,
+            Feature.OPTIMIZED,
         }
     )
+    optimizations = ("int8",)
 
     def build(
         self,
@@ -70,6 +72,7 @@ class TorchBackend:
         dtype: str | None = None,
         device: str | None = None,
         precision: str | None = None,
+        optimize: bool | str = False,
     ) -> MobileBertPreTrainedModel:
         """A module in evaluation mode; see `mobilebert_core.backend.Backend`."""
         try:
@@ -80,12 +83,18 @@ class TorchBackend:
                 f"device is {device!r}, which torch does not offer: {error}"
             ) from error
         model = MODELS[head](
-            config, weights=weights, dtype=dtype, device=target, precision=precision
+            config,
+            weights=weights,
+            dtype=dtype,
+            device=target,
+            precision=precision,
+            optimize=optimize,
         )
         return model.eval()
 
     def weights(self, model: MobileBertPreTrainedModel) -> dict[str, Array]:
         """The canonical weights; a tied pair once, under its owner's name."""
+        unwrapped(model).canonical_only()
         owned = owned_parameters(model, model.config, model.head)
         return {name: to_array(parameter) for name, parameter in owned.items()}
 
@@ -102,6 +111,19 @@ class TorchBackend:
         with torch.no_grad():
             return map_arrays(call_model(evaluation_view(model), batch, given, names), to_array)
 
+    def run_packed(self, model: MobileBertPreTrainedModel, batch: Batch) -> Output[Array]:
+        """`run` on texts side by side, for an optimised model; see `mobilebert_core.packing`."""
+        view = evaluation_view(model)
+        view.refuse_float16()
+        with torch.no_grad():
+            tensors = batch.map(lambda array: to_tensor(array).to(view.device))
+            return map_arrays(view.rounded(view.compute(tensors, {}, ())), to_array)
+
+    def embed_words(self, model: MobileBertPreTrainedModel, ids: Array) -> Array:
+        """The word embeddings of ids, (B, S, E)."""
+        table = unwrapped(model).get_input_embeddings().weight
+        return to_array(table[to_tensor(ids).to(table.device)])
+
     def loss_and_gradients(
         self, model: MobileBertPreTrainedModel, batch: Mapping[str, Any], labels: Any
     ) -> tuple[float, dict[str, Array]]:
@@ -110,6 +132,7 @@ class TorchBackend:
         Raises:
             InputError: the head has no loss, or labels are missing.
         """
+        unwrapped(model).canonical_only()
         given = loss_labels(model.head, labels)
         with torch.inference_mode(False), torch.enable_grad():
             view = differentiable_view(model)

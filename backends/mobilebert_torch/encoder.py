@@ -14,6 +14,8 @@ from torch.utils.checkpoint import checkpoint
 
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.inputs import Batch
+from mobilebert_core.packing import first_tokens, last_tokens
+from mobilebert_torch.params import to_tensor
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -118,20 +120,25 @@ class Embeddings(nn.Module):
         else:
             words = batch.inputs_embeds.to(self.word_embeddings.weight.dtype)
         if self.config.trigram_input:
-            words = self.trigram(words, batch.attention_mask)  # (B, S, 3E)
+            words = self.trigram(words, batch.attention_mask, batch.lengths)  # (B, S, 3E)
         if self.config.transforms_embeddings:
             words = self.embedding_transformation(words)  # (B, S, H)
         positions = self.position_embeddings(batch.position_ids)  # (B, S, H)
         token_types = self.token_type_embeddings(batch.token_type_ids)  # (B, S, H)
         return self.dropout(self.LayerNorm(words + positions + token_types))
 
-    def trigram(self, words: Tensor, mask: Tensor | None) -> Tensor:
-        """Next, current and previous embedding side by side; zeros at the ends."""
+    def trigram(
+        self, words: Tensor, mask: Tensor | None, lengths: tuple[int, ...] | None = None
+    ) -> Tensor:
+        """Next, current and previous embedding side by side; zeros at the ends of each text."""
         neighbours = words
         if self.config.trigram_padding == "masked" and mask is not None:
             neighbours = words * (mask != 0)[:, :, None]
         around = F.pad(neighbours, (0, 0, 1, 1))  # (B, S + 2, E)
         following, previous = around[:, 2:], around[:, :-2]  # (B, S, E)
+        if lengths is not None:
+            following = following.index_fill(1, to_tensor(last_tokens(lengths)).to(words.device), 0)
+            previous = previous.index_fill(1, to_tensor(first_tokens(lengths)).to(words.device), 0)
         return torch.cat([following, words, previous], dim=2)  # (B, S, 3E)
 
 
@@ -394,10 +401,17 @@ class Backbone(nn.Module):
         bias = attention_bias(mask, computing_dtype(embedded))
         backward = torch.is_grad_enabled() and may_mask_whole_rows(mask)
         fused = "attentions" not in collect and not backward
-        sequence, hidden_states, attentions = self.encoder(embedded, bias, collect, fused)
+        if batch.lengths is None:
+            sequence, hidden_states, attentions = self.encoder(embedded, bias, collect, fused)
+            texts = sequence
+        else:  # a folded encoder
+            sequence, hidden_states, attentions = self.encoder(
+                embedded, None, collect, fused, batch.lengths
+            )
+            texts = sequence[0, first_tokens(batch.lengths)][:, None]  # (texts, 1, H)
         return Encoded(
             sequence,
-            None if self.pooler is None else self.pooler(sequence),
+            None if self.pooler is None else self.pooler(texts),
             hidden_states if "hidden_states" in collect else None,
             attentions if "attentions" in collect else None,
         )

@@ -14,6 +14,7 @@ from mobilebert_core import outputs
 from mobilebert_core.backend import NO_FLOAT16
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.errors import ConfigError
+from mobilebert_core.folding import without_encoder
 from mobilebert_core.inputs import (
     INPUT_NAMES,
     LABEL_NAMES,
@@ -25,6 +26,7 @@ from mobilebert_core.inputs import (
 from mobilebert_core.precision import SMALLEST_FLOAT32
 from mobilebert_core.pretrained import GradientCheckpointing, Pretrained, with_call_signature
 from mobilebert_torch.encoder import values_are_known
+from mobilebert_torch.optimization import folded_encoder
 from mobilebert_torch.params import load_canonical, to_tensor
 
 
@@ -38,6 +40,7 @@ class MobileBertPreTrainedModel(Pretrained, GradientCheckpointing, nn.Module):
         dtype: `float32`, `float64` or `bfloat16`; None is float32.
         device: where the parameters live; None is torch's default device.
         precision: `reproducible` computes in float64 and rounds outputs to float32, once.
+        optimize: True folds the encoder's weights, `int8` also rounds them; see `mobilebert.load`.
     """
 
     backend_name = "torch"
@@ -55,6 +58,7 @@ class MobileBertPreTrainedModel(Pretrained, GradientCheckpointing, nn.Module):
         dtype: str | None = None,
         device: str | torch.device | None = None,
         precision: str | None = None,
+        optimize: bool | str = False,
     ) -> None:
         nn.Module.__init__(self)
         native = getattr(torch, self.checked_dtype(dtype, precision))
@@ -63,8 +67,15 @@ class MobileBertPreTrainedModel(Pretrained, GradientCheckpointing, nn.Module):
         target = torch.get_default_device() if device is None else torch.device(device)
         with torch.device("meta"):  # no values yet: they come from the weights, one by one
             self.make_modules(config, weights)
-        load_canonical(self, self.head, weights, dtype=native, device=target)
+        optimize = self.checked_optimization(config, optimize)
+        self.optimized = bool(optimize)
+        own = without_encoder(weights) if self.optimized else weights
+        load_canonical(self, self.head, own, dtype=native, device=target)
         self.tie_weights()
+        if self.optimized:
+            backbone = getattr(self, "mobilebert", self)
+            backbone.encoder = folded_encoder(config, weights, backbone.embeddings, optimize)
+            self.requires_grad_(False).eval()
 
     def make_modules(self, config: MobileBertConfig, weights: Mapping[str, Any]) -> None:
         """Create the modules; their parameters are filled in afterwards."""
@@ -93,6 +104,11 @@ class MobileBertPreTrainedModel(Pretrained, GradientCheckpointing, nn.Module):
         """The word embeddings."""
         backbone = getattr(self, "mobilebert", self)
         return backbone.embeddings.word_embeddings
+
+    @property
+    def batching(self) -> str:
+        """How `mobilebert.predict` puts texts together."""
+        return "packed" if self.optimized else "rectangles"
 
     @staticmethod
     def to_float32(tensor: Tensor) -> Tensor:

@@ -7,8 +7,8 @@ every variant.
 """
 
 import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -22,6 +22,7 @@ from mobilebert_conformance.weights import (
     random_weights,
 )
 from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.folding import reason_not_to_fold
 from mobilebert_core.heads import HEADS
 from mobilebert_core.schema import TensorSpec, has_pooler, owned_tensors
 
@@ -85,6 +86,8 @@ OWN_VARIANTS: dict[str, dict[str, Any]] = {
 }
 ALL_VARIANTS = VARIANTS | OWN_VARIANTS
 
+_OPTIMIZED = "optimized/"
+
 FULL_LABELS = 5  # of the default configuration: enough to tell them apart
 
 
@@ -127,6 +130,7 @@ class Case:
         labels: by name; empty for a head without loss.
         make_weights: canonical float64 weights, made when they are needed.
         heavy: whether it takes seconds: fewer checks, references shared between workers.
+        optimize: whether the backend folds its weights; the oracle never does.
     """
 
     name: str
@@ -136,6 +140,7 @@ class Case:
     labels: Mapping[str, Any]
     make_weights: Callable[[], Mapping[str, Array]] = field(repr=False)
     heavy: bool = False
+    optimize: bool = False
 
     @property
     def key(self) -> str:
@@ -144,14 +149,17 @@ class Case:
 
     @cached_property
     def identity(self) -> str:
-        """The key and what stands behind it: configuration, arrays and weights."""
+        """The key and what stands behind it: configuration, arrays and weights.
+
+        An optimised case has that of the plain one: the same is expected.
+        """
         found = zlib.crc32(repr(self.config).encode())
         for arrays in (self.inputs, self.labels, self.make_weights()):
             for name in sorted(arrays):
                 data = np.ascontiguousarray(arrays[name])
                 found = zlib.crc32(f"{name}{data.dtype}{data.shape}".encode(), found)
                 found = zlib.crc32(data.tobytes(), found)
-        return f"{self.key}/{found:08x}"
+        return f"{self.key.removeprefix(_OPTIMIZED)}/{found:08x}"
 
     @cached_property
     def specs(self) -> dict[str, TensorSpec]:
@@ -204,6 +212,35 @@ def full_case(head: str) -> Case:
     """One head on the default 24 layers."""
     labels = 2 if head == "question-answering" else FULL_LABELS
     return make_case("full", head, MobileBertConfig(num_labels=labels), heavy=True)
+
+
+def optimized(cases: Iterable[Case]) -> list[Case]:
+    """The same for models with folded weights, where the configuration can be folded."""
+    return [
+        replace(case, name=f"{_OPTIMIZED}{case.name}", optimize=True)
+        for case in cases
+        if not reason_not_to_fold(case.config)
+    ]
+
+
+def extreme_case(head: str) -> Case:
+    """Norms with scales that are zero, tiny, huge and negative: what a folded scale cannot carry."""
+    config = small_config(head, num_hidden_layers=3)
+
+    def weights() -> dict[str, Array]:
+        made = random_weights(config, head)
+        for name in sorted(made):
+            if ".encoder." in name and name.endswith("LayerNorm.weight"):
+                places = generator.integers(11, name, (4,), made[name].size)
+                made[name][places[0]] *= 1e-16
+                made[name][places[1]] *= 1e6
+                made[name][places[2]] *= -1
+                made[name][places[3]] = 0
+        return made
+
+    return make_case(
+        "small/extreme_scales", head, config, weights=lru_cache(1)(lambda: frozen(weights()))
+    )
 
 
 def input_cases() -> list[Case]:

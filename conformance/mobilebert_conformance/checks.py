@@ -102,6 +102,11 @@ def _full(head: str) -> Case:
 
 
 @cache
+def _extreme(head: str) -> Case:
+    return made.extreme_case(head)
+
+
+@cache
 def _inputs() -> list[Case]:
     return made.input_cases()
 
@@ -138,12 +143,20 @@ def full_cases(plan: Plan) -> list[Case]:
     return [_full(head) for head in heads]
 
 
+def optimized_cases(plan: Plan) -> list[Case]:
+    """Every head on the small default model, what else can be folded with one; full, 24 layers."""
+    extreme = [_extreme(head) for head in plan.prefer("token-classification")]
+    spread = spread_cases(plan) if plan.quick else variant_cases(plan)
+    full = [] if plan.quick else [_full(head) for head in plan.prefer(_CHEAPEST)]
+    return made.optimized([*spread, *extreme, *plan.select(_inputs()), *full])
+
+
 def semantic_cases(plan: Plan) -> list[Case]:
     """All there is."""
     if plan.own:
-        return list(plan.own)
+        return [*plan.own, *made.optimized(plan.own)]
     inputs = plan.select(_inputs() + _problems())
-    return variant_cases(plan) + inputs + full_cases(plan)
+    return variant_cases(plan) + inputs + full_cases(plan) + optimized_cases(plan)
 
 
 def _own_or(cases: Callable[[Plan], list[Case]]) -> Callable[[Plan], list[Case]]:
@@ -157,15 +170,17 @@ def _suites(cases: Callable[[Plan], list[Case]]) -> Callable[[Plan], list[Case]]
 
 
 def _precision_cases(plan: Plan) -> list[Case]:
-    return (default_cases(plan) if plan.quick else spread_cases(plan)) + full_cases(plan)
+    plain = (default_cases(plan) if plan.quick else spread_cases(plan)) + full_cases(plan)
+    return plain + made.optimized(plain)
 
 
 def _reproducible_cases(plan: Plan) -> list[Case]:
-    return default_cases(plan) + full_cases(plan)
+    return default_cases(plan) + full_cases(plan) + made.optimized(default_cases(plan)[:1])
 
 
 def _locality_cases(plan: Plan) -> list[Case]:
-    return spread_cases(plan) + full_cases(plan)
+    plain = spread_cases(plan) + full_cases(plan)
+    return plain + made.optimized(plain)
 
 
 def _exactness_cases(plan: Plan) -> list[Case]:
@@ -216,6 +231,11 @@ def _invariant_cases(plan: Plan) -> list[Case]:
         heads = plan.prefer("base", "masked-lm", "multiple-choice")
         return [_variants(head)[0] for head in heads]
     return spread_cases(plan) + [_full(head) for head in plan.prefer(_CHEAPEST)]
+
+
+def _with_optimized(cases: list[Case], plan: Plan) -> list[Case]:
+    """The cases, and the same for optimised models; quick, the last one."""
+    return cases + made.optimized(cases[-1:] if plan.quick else cases)
 
 
 def _claim_cases(plan: Plan) -> list[Case]:
@@ -291,7 +311,7 @@ CHECKS: dict[str, Check] = {
             "invariants",
             tuple(invariants.PROPERTIES),
             invariants.check,
-            _own_or(_invariant_cases),
+            _own_or(lambda plan: _with_optimized(_invariant_cases(plan), plan)),
         ),
         Check("reloaded", ("7.8",), invariants.check_reloaded, _own_or(_invariant_cases)),
         Check("schema", ("8.1",), vacuity.check_schema, _own_or(spread_cases)),

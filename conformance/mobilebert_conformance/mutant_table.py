@@ -458,6 +458,28 @@ _INVARIANTS = (
     ),
 )
 
+_OPTIMIZED = (
+    _mutant(
+        "value bias lost in folding",
+        "F8",
+        "1.1",
+        "semantics",
+        variant="optimized/small/default",
+        needs=frozenset({Feature.OPTIMIZED}),
+        weights=defects.scaled("attention.self.value.bias", 0.0),
+    ),
+    _mutant(
+        "optimised in name only",
+        "F22",
+        "10.1",
+        "features",
+        "masked-lm",
+        variant="small/claims",
+        needs=frozenset({Feature.OPTIMIZED}),
+        optimizes=False,
+    ),
+)
+
 MUTANTS: dict[str, Mutant] = {
     mutant.name: mutant
     for group in (
@@ -469,6 +491,7 @@ MUTANTS: dict[str, Mutant] = {
         _NUMBERS,
         _WEIGHTS,
         _INVARIANTS,
+        _OPTIMIZED,
     )
     for mutant in group
 }

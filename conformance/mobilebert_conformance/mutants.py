@@ -45,6 +45,7 @@ class Mutant:
         dtype: changes the dtype that is computed in; given the precision too.
         claims: features that it claims besides the backend's own.
         needs: features without which the defect cannot be.
+        optimizes: whether `optimize=` reaches the backend.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Mutant:
     dtype: Callable[[str, str | None], tuple[str, str | None]] | None = None
     claims: frozenset[Feature] = frozenset()
     needs: frozenset[Feature] = frozenset()
+    optimizes: bool = True
 
 
 @dataclass
@@ -73,6 +75,7 @@ class MutantModel:
     head: str
     backend_name: str
     weights: Weights
+    optimized: bool = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The native model, without the defects of a call."""
@@ -112,6 +115,7 @@ class MutantBackend:
         dtype: str,
         device: str | None,
         precision: str | None = None,
+        optimize: bool | str = False,
     ) -> MutantModel:
         """A model with the defect in its configuration, its weights or its dtype."""
         mutant, given = self.mutant, dict(weights)
@@ -121,9 +125,12 @@ class MutantBackend:
         kept = {name: as_dtype(each, dtype) for name, each in given.items()}
         if mutant.dtype is not None:
             dtype, precision = mutant.dtype(dtype, precision)
-        options = {} if precision is None else {"precision": precision}
+        options: dict[str, Any] = {} if precision is None else {"precision": precision}
+        if optimize and mutant.optimizes:
+            options["optimize"] = optimize
         native = self.inner.build(native_config, head, own, dtype=dtype, device=device, **options)
-        return MutantModel(native, config, head, self.name, kept)
+        optimized = getattr(native, "optimized", False)
+        return MutantModel(native, config, head, self.name, kept, optimized)
 
     def weights(self, model: MutantModel) -> Weights:
         """What the model was built from, for only `stored` defects are to be seen here."""

@@ -91,6 +91,8 @@ class Subject:
             for name, feature in needed.items()
             if name in case.inputs and not self.claims(feature)
         ]
+        if case.optimize and not self.claims(Feature.OPTIMIZED):
+            lacking.append(Feature.OPTIMIZED.value)
         return f"not claimed: {', '.join(lacking)}" if lacking else ""
 
     def build(
@@ -102,7 +104,9 @@ class Subject:
     ) -> Any:
         """A fresh model with the case's weights, or with others."""
         given = dict(case.make_weights() if weights is None else weights)
-        options = {} if precision is None else {"precision": precision}
+        options: dict[str, Any] = {} if precision is None else {"precision": precision}
+        if case.optimize:
+            options["optimize"] = True
         return self.backend.build(
             case.config, case.head, given, dtype=dtype, device=None, **options
         )

@@ -1,6 +1,7 @@
 """Law 10: a backend does what it claims and refuses the rest, with everyone's errors."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,9 +11,9 @@ from mobilebert_conformance.cases import Case
 from mobilebert_conformance.records import Record
 from mobilebert_conformance.subject import Subject
 from mobilebert_core.backend import DTYPES, Feature
-from mobilebert_core.errors import InputError, MobileBertError
+from mobilebert_core.errors import ConfigError, InputError, MobileBertError
 from mobilebert_core.inputs import read, split_labels
-from mobilebert_core.precision import choose_dtype
+from mobilebert_core.precision import choose_dtype, choose_optimization
 
 
 def check_features(subject: Subject, case: Case) -> Iterator[Record]:
@@ -89,6 +90,15 @@ def _reproducible(subject: Subject, case: Case, feature: Feature) -> str:
     return "" if found == {"float32"} else f"outputs are {', '.join(sorted(found))}"
 
 
+def _optimized(subject: Subject, case: Case, feature: Feature) -> str:
+    if not choose_optimization(subject.backend, case.config, True):
+        raise ConfigError(f"The {subject.name} backend has no {feature.value} models")
+    case = replace(case, optimize=True)
+    model = subject.build(case, subject.widest)
+    subject.backend.run(model, case.inputs)
+    return "" if getattr(model, "optimized", False) else "the model does not say that it is"
+
+
 _ATTEMPTS: dict[Feature, Callable[[Subject, Case, Feature], str]] = {
     **{Feature(name): _dtype for name in DTYPES},
     Feature.LOSSES: _loss,
@@ -98,6 +108,7 @@ _ATTEMPTS: dict[Feature, Callable[[Subject, Case, Feature], str]] = {
     Feature.INPUTS_EMBEDS: _embeds,
     Feature.PREDICTION_POSITIONS: _positions,
     Feature.REPRODUCIBLE: _reproducible,
+    Feature.OPTIMIZED: _optimized,
 }
 
 
