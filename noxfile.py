@@ -135,6 +135,20 @@ def reference_tf(session: nox.Session) -> None:
 
 
 @nox.session
+def benchmarks(session: nox.Session) -> None:
+    """Inference next to other runtimes, a quiet quarter of an hour: tables and plot in docs/.
+
+    transformers 4.57 takes part where the session `reference_tf` has made its environment.
+    """
+    install(session, "-e", ".[torch,tf,jax,h5]")
+    install_groups(session, "reference", "benchmarks")
+    other = ROOT / ".nox" / "reference_tf" / "bin" / "python"
+    theirs = ["--transformers-tf", str(other)] if other.exists() else []
+    wanted = session.posargs or ["--output", str(ROOT / "docs")]
+    session.run("python", str(ROOT / "benchmarks" / "inference.py"), *theirs, *wanted)
+
+
+@nox.session
 def wheel(session: nox.Session) -> None:
     """The built wheel in a fresh environment outside the repository, and a fifth backend on it."""
     install_groups(session, "wheel")

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     )
     from mobilebert_core.heads import HEADS
     from mobilebert_core.loading import create, load, resize_token_embeddings, save
+    from mobilebert_core.prediction import predict
     from mobilebert_core.registry import backends, register_backend
     from mobilebert_core.registry import get as get_backend
     from mobilebert_core.tokenization import (
@@ -48,6 +49,7 @@ _EXPORTS = {
     "save": "loading:save",
     "convert": "conversion:convert",
     "diff": "comparison:diff",
+    "predict": "prediction:predict",
     "resize_token_embeddings": "loading:resize_token_embeddings",
     "load_tokenizer": "tokenization:load_tokenizer",
     "MobileBertTokenizer": "tokenization:MobileBertTokenizer",
@@ -100,6 +102,7 @@ __all__ = [
     "get_backend",
     "load",
     "load_tokenizer",
+    "predict",
     "register_backend",
     "resize_token_embeddings",
     "save",

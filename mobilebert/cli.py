@@ -10,7 +10,16 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from mobilebert.commands import backends, conformance, convert, demo, diff, inspect, show_error
+from mobilebert.commands import (
+    backends,
+    conformance,
+    convert,
+    demo,
+    diff,
+    inspect,
+    predict,
+    show_error,
+)
 from mobilebert_core.errors import MobileBertError
 
 
@@ -53,14 +62,15 @@ def _mobilebert(
     """MobileBERT for NumPy, PyTorch, TensorFlow and JAX.
 
     Start with `mobilebert backends` for what is installed, `mobilebert demo` for all of it at work,
-    `mobilebert inspect FOLDER` for a checkpoint of your own, `mobilebert convert` and `mobilebert
-    diff` to move it between frameworks, and `mobilebert conformance` for the proof that all
-    backends compute the same.
+    `mobilebert inspect FOLDER` for a checkpoint of your own, `mobilebert predict` to run it on
+    texts, `mobilebert convert` and `mobilebert diff` to move it between frameworks, and `mobilebert
+    conformance` for the proof that all backends compute the same.
     """
 
 
 app.command("backends")(backends.command)
 app.command("inspect")(inspect.command)
+app.command("predict")(predict.command)
 app.command("convert")(convert.command)
 app.command("diff")(diff.command)
 app.command("demo")(demo.command)

@@ -50,6 +50,7 @@ class TFBackend:
             Feature.INPUTS_EMBEDS,
             Feature.PREDICTION_POSITIONS,
             Feature.REPRODUCIBLE,
+            Feature.OPTIMIZED,
         }
     )
 
@@ -65,14 +66,21 @@ class TFBackend:
         dtype: str | None = None,
         device: str | None = None,
         precision: str | None = None,
+        optimize: bool | str = False,
     ) -> TFMobileBertPreTrainedModel:
         """A Keras model; see `mobilebert_core.backend.Backend`."""
         return MODELS[head](
-            config, weights=weights, dtype=dtype, device=device, precision=precision
+            config,
+            weights=weights,
+            dtype=dtype,
+            device=device,
+            precision=precision,
+            optimize=optimize,
         )
 
     def weights(self, model: TFMobileBertPreTrainedModel) -> dict[str, Array]:
         """The canonical weights; a tied pair once, under its owner's name."""
+        model.canonical_only()
         owned = owned_parameters(model, model.config, model.head)
         return {name: to_canonical(to_array(each), flip) for name, (each, flip) in owned.items()}
 
@@ -94,8 +102,10 @@ class TFBackend:
         """The loss without dropout and its gradient for every canonical weight.
 
         Raises:
+            ConfigError: the model is optimised.
             InputError: the head has no loss, or labels are missing.
         """
+        model.canonical_only()
         given = loss_labels(model.head, labels)
         owned = owned_parameters(model, model.config, model.head)
         merged = [name for name, (each, _) in owned.items() if not isinstance(each, keras.Variable)]
@@ -114,6 +124,10 @@ class TFBackend:
             for (name, (_, flip)), gradient in zip(owned.items(), gradients, strict=True)
         }
         return float(loss), arrays
+
+    def embed_words(self, model: TFMobileBertPreTrainedModel, ids: Array) -> Array:
+        """The word embeddings of ids, (..., E); `mobilebert.predict` pads them with zeros."""
+        return to_array(tf.gather(model.get_input_embeddings().embeddings, ids))
 
     def tensor(self, array: Array) -> tf.Tensor:
         """A tensor on TensorFlow's default device."""

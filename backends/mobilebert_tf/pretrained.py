@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mobilebert_core import outputs, schema
+from mobilebert_core import folding, outputs, schema
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.errors import ConfigError, InputError
 from mobilebert_core.heads import get_head
@@ -26,6 +26,7 @@ from mobilebert_core.inputs import (
 from mobilebert_core.precision import SMALLEST_FLOAT32
 from mobilebert_core.pretrained import GradientCheckpointing, Pretrained, with_call_signature
 from mobilebert_tf.compiled import CompiledCall
+from mobilebert_tf.folded import FoldedEncoder
 from mobilebert_tf.layers import Embedding, Module
 from mobilebert_tf.params import load_canonical, to_tensor
 from mobilebert_tf.saving import KerasSaving
@@ -45,10 +46,12 @@ class TFMobileBertPreTrainedModel(
             set for all of Keras holds where it keeps variables of this dtype. None is `float32`.
         device: where the variables live and calls run, e.g. `CPU:0`; None leaves it to TensorFlow.
         precision: `reproducible` computes in float64 and rounds outputs to float32, once.
+        optimize: True folds the encoder's weights; see `mobilebert.load`.
         name: of the Keras model.
     """
 
     backend_name = "tf"
+    batching = "lengths"
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -64,6 +67,7 @@ class TFMobileBertPreTrainedModel(
         dtype: Any = None,
         device: str | None = None,
         precision: str | None = None,
+        optimize: bool | str = False,
         name: str | None = None,
     ) -> None:
         policy = self.checked_policy(dtype, precision)
@@ -75,9 +79,13 @@ class TFMobileBertPreTrainedModel(
         self.run_eagerly = False
         self._compiled_call = CompiledCall(self.compute_named)
         self.has_pooling_layer = schema.has_pooler(config, weights)
+        self.optimized = bool(self.checked_optimization(config, optimize))
         with self.on_device():
             self.make_modules(config, policy, pooled=self.has_pooling_layer)
+            if self.optimized:
+                weights = self.fold_encoder(weights)
             load_canonical(self, self.head, weights)
+        self.trainable = not self.optimized
 
     @classmethod
     def checked_policy(cls, dtype: Any, precision: str | None) -> keras.DTypePolicy:
@@ -97,6 +105,19 @@ class TFMobileBertPreTrainedModel(
                 policy = keras.DTypePolicy(name)
         cls.checked_dtype(policy.compute_dtype, precision)
         return policy
+
+    def fold_encoder(self, weights: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Put a folded encoder in the place of the plain one, which has no variables yet.
+
+        Returns:
+            The weights of all the rest.
+        """
+        backbone = getattr(self, "mobilebert", self)
+        dtype = tf.as_dtype(self.compute_dtype).as_numpy_dtype
+        backbone._tracker.untrack(backbone.encoder)  # or Keras would keep it too
+        layers = folding.fold_encoder(self.config, weights, dtype=dtype)
+        backbone.encoder = FoldedEncoder(self.config, layers)
+        return folding.without_encoder(weights)
 
     def make_modules(self, config: MobileBertConfig, dtype: Any, *, pooled: bool) -> None:
         """Create the layers; their variables are created and filled in afterwards."""

@@ -17,7 +17,12 @@ class KerasSaving:
     config: MobileBertConfig
 
     def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs, as JSON."""
+        """What `from_config` needs, as JSON.
+
+        Raises:
+            ConfigError: the model is optimised.
+        """
+        self.canonical_only()
         return {
             "config": self.config.to_dict(),
             "add_pooling_layer": self.has_pooling_layer,
@@ -39,6 +44,15 @@ class KerasSaving:
         if config["gradient_checkpointing"]:
             model.gradient_checkpointing_enable()
         return model
+
+    def save_weights(self, *arguments: Any, **options: Any) -> None:
+        """Write the variables; see `keras.Model.save_weights`.
+
+        Raises:
+            ConfigError: the model is optimised.
+        """
+        self.canonical_only()
+        super().save_weights(*arguments, **options)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compile as the saved model was; Keras leaves this to a class with its own `compile`."""

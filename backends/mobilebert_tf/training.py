@@ -42,7 +42,12 @@ class KerasTraining:
         return dataclasses.replace(output, loss=None) if "loss" in output else output
 
     def make_train_function(self, force: bool = False) -> Any:
-        """Compile a step of `fit`; with the optimizer's variables there, it is traced just once."""
+        """Compile a step of `fit`; with the optimizer's variables there, it is traced just once.
+
+        Raises:
+            ConfigError: the model is optimised.
+        """
+        self.canonical_only()
         if self.optimizer is not None and not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
         return super().make_train_function(force)

@@ -27,7 +27,7 @@ class Product(nn.Module):
         self.kernel = Kernel(kernel, bias, activation)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return self.kernel(inputs)  # (N, out)
+        return self.kernel.multiply(inputs)  # (N, out)
 
 
 class Addition(nn.Module):

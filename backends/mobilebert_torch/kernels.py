@@ -39,6 +39,8 @@ def can_pack(kernel: Tensor) -> bool:
 class Kernel(nn.Module):
     """`activation(inputs @ kernel + bias)`, or a residual plus `inputs @ kernel`.
 
+    Its two methods are called as they are: 300 calls of modules would take a millisecond.
+
     Args:
         kernel: (in, out).
         bias: (out,), or None.
@@ -91,7 +93,7 @@ class Kernel(nn.Module):
         super().__setstate__(state)
         self.pack()
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def multiply(self, inputs: Tensor) -> Tensor:
         """(N, in) -> (N, out)."""
         if self.packed is not None:
             fused = _FUSED_ACTIVATIONS[self.activation]
@@ -109,8 +111,10 @@ class Kernel(nn.Module):
 
 
 class Int8Kernel(nn.Module):
-    """The same with the kernel rounded to 8 bits, one scale for each output channel, and the inputs
-    of each call rounded to 8 bits, with one scale; on a CPU. Residuals stay float32.
+    """The same in 8 bits, on a CPU; residuals stay float32.
+
+    The kernel has one scale for each output channel, the inputs of a call have one: so a text's
+    results depend a little on what is computed with it.
 
     Args:
         kernel: what it stands for.
@@ -131,7 +135,7 @@ class Int8Kernel(nn.Module):
             quantized = torch._make_per_channel_quantized_tensor(rounded, scales.double(), zeros, 0)
         self.packed = torch.ops.quantized.linear_prepack(quantized, kernel.bias)
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def multiply(self, inputs: Tensor) -> Tensor:
         """(N, in) -> (N, out)."""
         if self.activation == "relu":
             return torch.ops.quantized.linear_relu_dynamic(inputs, self.packed, False)

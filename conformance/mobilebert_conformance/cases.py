@@ -224,7 +224,7 @@ def optimized(cases: Iterable[Case]) -> list[Case]:
 
 
 def extreme_case(head: str) -> Case:
-    """Norms with scales that are zero, tiny, huge and negative: what a folded scale cannot carry."""
+    """Norms with scales that are zero, tiny, huge and negative; folding must not lose any."""
     config = small_config(head, num_hidden_layers=3)
 
     def weights() -> dict[str, Array]:

@@ -19,7 +19,7 @@ from mobilebert_core.backend import BackendInfo
 from mobilebert_core.checkpoints import save_checkpoint
 from mobilebert_core.inspection import collapse, inspect_checkpoint
 
-COMMANDS = ("backends", "inspect", "demo", "convert", "diff")
+COMMANDS = ("backends", "inspect", "demo", "convert", "diff", "predict")
 FRAMEWORKS = "{'torch', 'tensorflow', 'keras', 'jax', 'flax'}"
 
 runner = CliRunner()
