@@ -49,6 +49,7 @@ def _features(backend: "JaxBackend") -> frozenset[Feature]:
         Feature.ATTENTIONS,
         Feature.INPUTS_EMBEDS,
         Feature.PREDICTION_POSITIONS,
+        Feature.OPTIMIZED,
     }
     wide = {Feature.FLOAT64, Feature.REPRODUCIBLE}
     return frozenset(always | wide if jax.config.jax_enable_x64 else always)
@@ -75,16 +76,23 @@ class JaxBackend:
         dtype: str | None = None,
         device: str | None = None,
         precision: str | None = None,
+        optimize: bool | str = False,
     ) -> FlaxMobileBertPreTrainedModel:
         """A module in evaluation mode; see `mobilebert_core.backend.Backend`."""
         model = MODELS[head](
-            config, weights=weights, dtype=dtype, device=device, precision=precision
+            config,
+            weights=weights,
+            dtype=dtype,
+            device=device,
+            precision=precision,
+            optimize=optimize,
         )
         model.eval()
         return model
 
     def weights(self, model: FlaxMobileBertPreTrainedModel) -> dict[str, Array]:
         """The canonical weights; a tied pair once, under its owner's name."""
+        model.canonical_only()
         owned = owned_parameters(model, model.config, model.head)
         return {
             name: to_canonical(name, parameter.get_value()) for name, parameter in owned.items()
@@ -108,8 +116,10 @@ class JaxBackend:
         """The loss in evaluation mode and its gradient for every canonical weight.
 
         Raises:
+            ConfigError: the model is optimised.
             InputError: the head has no loss, or labels are missing.
         """
+        model.canonical_only()
         given = loss_labels(model.head, labels)
         check_batch(model.head, batch)
         view = evaluation_view(model)
@@ -125,6 +135,10 @@ class JaxBackend:
             targets,
         )
         return float(loss), {name: to_canonical(name, gradients[name]) for name in owned}
+
+    def embed_words(self, model: FlaxMobileBertPreTrainedModel, ids: Array) -> Array:
+        """The word embeddings of ids, (..., E); `mobilebert.predict` pads them with zeros."""
+        return np.asarray(model.get_input_embeddings().embedding.get_value())[ids]
 
     def tensor(self, array: Array) -> jax.Array:
         """An array on JAX's default device; without float64, integers have 32 bits too."""

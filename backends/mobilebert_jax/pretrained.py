@@ -17,6 +17,7 @@ from mobilebert_core import outputs
 from mobilebert_core.backend import NO_FLOAT16
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.errors import ConfigError, InputError
+from mobilebert_core.folding import without_encoder
 from mobilebert_core.inputs import (
     INPUT_NAMES,
     LABEL_NAMES,
@@ -28,6 +29,7 @@ from mobilebert_core.inputs import (
 from mobilebert_core.precision import SMALLEST_FLOAT32
 from mobilebert_core.pretrained import GradientCheckpointing, Pretrained, with_call_signature
 from mobilebert_jax.calls import compute, snapshot_of
+from mobilebert_jax.folded import folded_encoder
 from mobilebert_jax.params import load_canonical, owned_parameters
 from mobilebert_jax.sharding import annotation, automatic, place_batch, placement
 
@@ -42,10 +44,12 @@ class FlaxMobileBertPreTrainedModel(Pretrained, GradientCheckpointing, nnx.Modul
         dtype: `float32`, `bfloat16`, or `float64` if JAX is set to compute in it; None is float32.
         device: where the parameters live, e.g. `gpu` or `cpu:1`; None is JAX's default device.
         precision: `reproducible` computes in float64 and rounds outputs to float32, once.
+        optimize: True folds the encoder's weights; see `mobilebert.load`.
         rngs: gives the random stream of dropout; a stream of its own is split off.
     """
 
     backend_name = "jax"
+    batching = "shapes"
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -61,6 +65,7 @@ class FlaxMobileBertPreTrainedModel(Pretrained, GradientCheckpointing, nnx.Modul
         dtype: str | None = None,
         device: str | jax.Device | None = None,
         precision: str | None = None,
+        optimize: bool | str = False,
         rngs: nnx.Rngs | None = None,
     ) -> None:
         native = jnp.dtype(self.checked_dtype(dtype, precision))
@@ -69,7 +74,13 @@ class FlaxMobileBertPreTrainedModel(Pretrained, GradientCheckpointing, nnx.Modul
         self.config, self.precision = config, precision
         self.mesh: Mesh | None = None
         self.make_modules(config, weights)  # no values yet: they come from the weights, one by one
-        load_canonical(self, self.head, weights, dtype=native, device=target)
+        self.optimized = bool(self.checked_optimization(config, optimize))
+        own = without_encoder(weights) if self.optimized else weights
+        load_canonical(self, self.head, own, dtype=native, device=target)
+        if self.optimized:
+            encoder = folded_encoder(config, weights, dtype=native, device=target)
+            getattr(self, "mobilebert", self).encoder = encoder
+            self.eval()
         streams = nnx.Rngs(dropout=int(seed) & 0xFFFFFFFF) if rngs is None else rngs
         self.rngs = streams.dropout.fork()
 
@@ -111,7 +122,11 @@ class FlaxMobileBertPreTrainedModel(Pretrained, GradientCheckpointing, nnx.Modul
 
         Args:
             mesh: e.g. `jax.make_mesh((2, 4), ("data", "model"))`.
+
+        Raises:
+            ConfigError: the model is optimised.
         """
+        self.canonical_only()
         self.mesh = automatic(mesh)
         for name, parameter in owned_parameters(self, self.config, self.head).items():
             value = parameter.get_value()
