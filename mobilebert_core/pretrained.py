@@ -58,11 +58,13 @@ def with_call_signature(call: CallT, head: str, own_options: tuple[str, ...] = (
 class GradientCheckpointing:
     """Mixed into the model classes of a backend that trains; its encoder has the switch."""
 
+    canonical_only: Callable[[], None]
+
     @property
     def gradient_checkpointing(self) -> bool:
         """Whether layers are recomputed in the backward pass."""
         backbone: Any = getattr(self, "mobilebert", self)
-        return bool(backbone.encoder.gradient_checkpointing)
+        return bool(getattr(backbone.encoder, "gradient_checkpointing", False))
 
     def gradient_checkpointing_enable(
         self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None
@@ -80,7 +82,12 @@ class GradientCheckpointing:
         self.switch_gradient_checkpointing(False)
 
     def switch_gradient_checkpointing(self, on: bool) -> None:
-        """Set the encoder's switch."""
+        """Set the encoder's switch.
+
+        Raises:
+            ConfigError: the model is optimised.
+        """
+        self.canonical_only()
         backbone: Any = getattr(self, "mobilebert", self)
         backbone.encoder.gradient_checkpointing = on
 

@@ -6,7 +6,7 @@ code does not find them.
 B batch  S sequence  N tokens  H hidden  T bottleneck width  A heads  D head size  I feed-forward
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -69,12 +69,12 @@ class FoldedFeedForward(nnx.Module):
     """One feed-forward network, onto its input."""
 
     def __init__(self, config: MobileBertConfig, weights: folding.FeedForward) -> None:
-        self.activation: Callable[[Array], Array] = ACTIVATIONS[config.hidden_act]
+        self.activation = config.hidden_act  # a name: functions of JAX cannot be pickled
         self.intermediate = Product(weights.intermediate_kernel, weights.intermediate_bias)
         self.output = Addition(weights.output)
 
     def __call__(self, hidden_states: Array) -> Array:
-        expanded = self.activation(self.intermediate(hidden_states))  # (N, I)
+        expanded = ACTIVATIONS[self.activation](self.intermediate(hidden_states))  # (N, I)
         return self.output(hidden_states, expanded)  # (N, T)
 
 

@@ -115,8 +115,6 @@ class FoldedLayer:
 class FoldedEncoder:
     """The stack of layers."""
 
-    gradient_checkpointing = False
-
     def __init__(self, config: MobileBertConfig, layers: tuple[folding.Layer, ...]) -> None:
         self.config = config
         self.layer = [FoldedLayer(config, weights) for weights in layers]

@@ -108,6 +108,16 @@ def test_optimized_models_have_no_gradients(backend: Any) -> None:
         backend.loss_and_gradients(model, batch, random_labels(model.config, model.head, batch))
 
 
+def test_gradient_checkpointing_is_refused(backend: Any) -> None:
+    if Feature.GRADIENTS not in backend.features:
+        pytest.skip(f"the {backend.name} backend has no gradients at all")
+    model = build(backend)
+
+    assert not model.gradient_checkpointing
+    with pytest.raises(ConfigError, match="for inference only"):
+        model.gradient_checkpointing_enable()
+
+
 def test_reproducible_models_can_be_optimized(backend: Any) -> None:
     options = {"backend": backend.name, "precision": "reproducible"}
     config = small_config()

@@ -1,5 +1,7 @@
 """What is special to JAX's folded encoder: no parameters for training code, transformations."""
 
+import copy
+import pickle
 from typing import Any
 
 import numpy as np
@@ -57,6 +59,14 @@ def test_model_is_in_evaluation_mode_when_made_by_its_class() -> None:
 
     found = model(**random_batch(config, HEAD)).logits
     assert token_error(np.asarray(found), expected.logits) < 1e-5
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_copies_compute_the_same(copied: Any) -> None:
+    model = build()
+    batch = random_batch(model.config, HEAD)
+
+    assert (copied(model)(**batch).logits == model(**batch).logits).all()
 
 
 def test_model_is_an_argument_of_jit() -> None:
