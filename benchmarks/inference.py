@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ import mobilebert
 ROOT = Path(__file__).resolve().parents[1]
 SHAPES = ("1x16", "1x128", "8x128", "1x384", "32x128")
 TEXTS = ROOT.parent / "shared" / "data" / "sentence_polarity" / "sentence_polarity.zip"
-SLICE = 1066  # sentences of a turn
+SLICE = 533  # sentences of a turn
+PAUSE = 0.3  # seconds before a turn: idle threads of the subject before it spin for a while
 console = Console(stderr=True)
 
 
@@ -63,6 +65,7 @@ class Subject:
         """The answer to one request; empty once the process has failed."""
         if self.fault:
             return {}
+        time.sleep(PAUSE)
         with contextlib.suppress(BrokenPipeError):
             print(json.dumps(request), file=self.process.stdin, flush=True)
         return self._read()
@@ -107,7 +110,7 @@ def measure(subjects: list[Subject], shape: str, rounds: int) -> None:
     size = [int(each) for each in shape.split("x")]
     calls = {}
     for subject in subjects:
-        first = subject.ask(shape=size, calls=1)
+        first = subject.ask(shape=size, calls=1, warm_up=False)
         warm = subject.ask(shape=size, calls=2)
         if warm:
             subject.results["first"][shape] = first["times"][0]
@@ -123,9 +126,9 @@ def measure(subjects: list[Subject], shape: str, rounds: int) -> None:
 
 
 def measure_texts(subjects: list[Subject], texts: list[str], turns: int) -> None:
-    """Time real sentences, slice by slice in turns; the first slice of each warms it up."""
+    """Time real sentences, slice by slice in turns, after a slice that warms all of them up."""
     chosen = [each for each in subjects if each.name in TEXT_SUBJECTS]
-    for subject in chosen:
+    for subject in track(chosen, "warm up", console=console):
         subject.ask(texts=texts[:SLICE])
     slices = [texts[start : start + SLICE] for start in range(0, len(texts), SLICE)][:turns]
     for part in track(slices, "   text", console=console):

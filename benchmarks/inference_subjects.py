@@ -255,6 +255,8 @@ def serve(name: str, folder: Path) -> None:
             answer(seconds=time.perf_counter() - started)
             continue
         ids = random_ids(tuple(request["shape"]))
+        if request.get("warm_up", True):  # wakes the threads of this process
+            call(ids)
         for _ in range(request["calls"]):
             started = time.perf_counter()
             result = call(ids)

@@ -19,7 +19,22 @@ from mobilebert_core.packing import Group, groups
 from mobilebert_torch.kernels import Kernel
 
 
-class Product(nn.Module):
+class Part(nn.Module):
+    """A module that is called without hooks, and whose modules are plain attributes too.
+
+    For short texts a third of the time would go into 400 calls and look-ups of modules.
+    """
+
+    def __init_subclass__(cls) -> None:
+        cls.__call__ = cls.forward
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if isinstance(value, nn.Module):
+            self.__dict__[name] = value
+
+
+class Product(Part):
     """`activation(inputs @ kernel + bias)`."""
 
     def __init__(self, kernel: Tensor, bias: Tensor, activation: str | None = None) -> None:
@@ -30,21 +45,22 @@ class Product(nn.Module):
         return self.kernel.multiply(inputs)  # (N, out)
 
 
-class Addition(nn.Module):
+class Addition(Part):
     """`residual * rescale + inputs @ kernel`."""
 
     def __init__(self, weights: folding.Addition) -> None:
         super().__init__()
         self.kernel = Kernel(weights.kernel)
         self.register_buffer("rescale", weights.rescale)  # (out,) or None
+        self.is_rescaled = weights.rescale is not None
 
     def forward(self, residual: Tensor, inputs: Tensor) -> Tensor:
-        if self.rescale is not None:
+        if self.is_rescaled:
             residual = residual * self.rescale
         return self.kernel.onto(residual, inputs)  # (N, out)
 
 
-class FoldedAttention(nn.Module):
+class FoldedAttention(Part):
     """Attention of queries, keys and values side by side, and its way onto the residual."""
 
     def __init__(self, config: MobileBertConfig, weights: folding.Layer) -> None:
@@ -87,7 +103,7 @@ class FoldedAttention(nn.Module):
         return context.transpose(1, 2).flatten(2).flatten(0, 1), probabilities
 
 
-class FoldedFeedForward(nn.Module):
+class FoldedFeedForward(Part):
     """One feed-forward network, onto its input."""
 
     def __init__(self, config: MobileBertConfig, weights: folding.FeedForward) -> None:
@@ -101,7 +117,7 @@ class FoldedFeedForward(nn.Module):
         return self.output(hidden_states, self.intermediate(hidden_states))  # (N, T)
 
 
-class FoldedLayer(nn.Module):
+class FoldedLayer(Part):
     """One layer, from a folded state to the next one."""
 
     def __init__(self, config: MobileBertConfig, weights: folding.Layer) -> None:

@@ -21,6 +21,7 @@ _FUSED_ACTIVATIONS: dict[str | None, tuple[str, list[Any], str]] = {
     "gelu": ("gelu", [], "none"),
     "gelu_tanh": ("gelu", [], "tanh"),
 }
+_LINEAR: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 
 
 def can_pack(kernel: Tensor) -> bool:
@@ -30,7 +31,7 @@ def can_pack(kernel: Tensor) -> bool:
         kernel.device.type == "cpu"
         and kernel.dtype in (torch.float32, torch.bfloat16)
         and torch.backends.mkldnn.is_available()
-        and hasattr(operators, "_linear_pointwise")
+        and _LINEAR is not None
         and hasattr(operators, "_reorder_linear_weight")
         and (kernel.dtype == torch.float32 or operators._is_mkldnn_bf16_supported())
     )
@@ -54,6 +55,7 @@ class Kernel(nn.Module):
         self.activation = activation
         self.register_buffer("bias", bias)
         self.packed: Tensor | None = None
+        self.rest: tuple[Any, ...] = ()  # what follows the inputs in a call of oneDNN
         self.register_buffer("matrix", kernel)
         self.pack()
 
@@ -68,11 +70,13 @@ class Kernel(nn.Module):
             weight = self.matrix.t().contiguous()  # (out, in)
             self.packed = torch.ops.mkldnn._reorder_linear_weight(weight, TYPICAL_TOKENS)
             self.matrix = None
+            self.rest = (self.packed, self.bias, *_FUSED_ACTIVATIONS[self.activation])
 
     def unpack(self) -> None:
         """Move the kernel back."""
         if self.packed is not None:
             self.matrix, self.packed = self.packed.to_dense().t().contiguous(), None
+            self.rest = ()
 
     def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> "Kernel":
         """Another device or dtype; torch cannot convert packed tensors."""
@@ -96,17 +100,14 @@ class Kernel(nn.Module):
     def multiply(self, inputs: Tensor) -> Tensor:
         """(N, in) -> (N, out)."""
         if self.packed is not None:
-            fused = _FUSED_ACTIVATIONS[self.activation]
-            return torch.ops.mkldnn._linear_pointwise(inputs, self.packed, self.bias, *fused)
+            return _LINEAR(inputs, *self.rest)
         outputs = torch.addmm(self.bias, inputs, self.matrix)
         return outputs if self.activation is None else ACTIVATIONS[self.activation](outputs)
 
     def onto(self, residual: Tensor, inputs: Tensor) -> Tensor:
         """(N, out) and (N, in) -> (N, out)."""
         if self.packed is not None:
-            return torch.ops.mkldnn._linear_pointwise.binary(
-                inputs, residual.contiguous(), self.packed, None, "add"
-            )
+            return _LINEAR.binary(inputs, residual.contiguous(), self.packed, None, "add")
         return torch.addmm(residual, inputs, self.matrix)
 
 
