@@ -126,7 +126,7 @@ def fold_encoder(
     for index in range(config.num_hidden_layers):
         source = _Weights(weights, f"{ENCODER}layer.{index}")
         layer, basis = _fold_layer(config, source, basis)
-        layers.append(map_arrays(layer, lambda array: array.astype(dtype)))
+        layers.append(map_arrays(layer, lambda array: array.astype(dtype, order="C")))
     return tuple(layers)
 
 

@@ -95,13 +95,13 @@ def test_states_are_rescaled_only_where_a_scale_leaves_the_range() -> None:
     assert all(each.output.rescale is None for layer in layers for each in layer.feed_forward)
 
 
-def test_folded_weights_have_the_dtype_that_was_asked_for() -> None:
+def test_folded_weights_have_the_dtype_that_was_asked_for_and_rows_in_one_piece() -> None:
     config = small_config()
-    dtypes = set()
+    found = set()
     for layer in fold_encoder(config, random_weights(config, "base"), dtype=np.float32):
-        map_arrays(layer, lambda array: dtypes.add(array.dtype))
+        map_arrays(layer, lambda array: found.add((array.dtype.name, array.flags.c_contiguous)))
 
-    assert dtypes == {np.dtype(np.float32)}
+    assert found == {("float32", True)}
 
 
 @pytest.mark.parametrize(
