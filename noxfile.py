@@ -136,16 +136,23 @@ def reference_tf(session: nox.Session) -> None:
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
-    """Inference next to other runtimes, a quiet quarter of an hour: tables and plot in docs/.
-
-    transformers 4.57 takes part where the session `reference_tf` has made its environment.
-    """
+    """Inference next to other runtimes, a quiet quarter of an hour: tables and plot in docs/."""
     install(session, "-e", ".[torch,tf,jax,h5]")
     install_groups(session, "reference", "benchmarks")
-    other = ROOT / ".nox" / "reference_tf" / "bin" / "python"
-    theirs = ["--transformers-tf", str(other)] if other.exists() else []
-    wanted = session.posargs or ["--output", str(ROOT / "docs")]
-    session.run("python", str(ROOT / "benchmarks" / "inference.py"), *theirs, *wanted)
+    # transformers 4.57 in an environment of its own, on the versions of `reference_tf`.
+    other = Path(session.virtualenv.location).resolve() / "transformers_tf"
+    python = str(other / "bin" / "python")
+    if not other.exists():
+        session.run("python", "-m", "venv", str(other))
+    pinned = ["--constraint", str(ROOT / "tests" / "reference_tf" / "constraints.txt")]
+    wanted = ["transformers", "tf-keras", "tensorflow", "h5py", "ml-dtypes", "safetensors"]
+    session.run(
+        python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *pinned, *wanted,
+        external=True,
+    )  # fmt: skip
+    given = session.posargs or ["--output", str(ROOT / "docs")]
+    script = str(ROOT / "benchmarks" / "inference.py")
+    session.run("python", script, "--transformers-tf", python, *given)
 
 
 @nox.session

@@ -1,146 +1,190 @@
-"""Tables, plot and requirements of `inference.py`."""
+"""The tables of `inference.py`, on the terminal and in Markdown.
+
+Read next: `inference_requirements.py` for the ratios that are required, `inference_plot.py`.
+"""
 
 import datetime
-import importlib.metadata
 import platform
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from inference_plot import draw
+from inference_requirements import BASE, LIMIT, TEXT, Results, duration, verdicts
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as Rich
 
-Results = dict[str, Any]
-BASE, LIMIT = "transformers eager", "matrix products alone"
-PACKAGES = ("torch", "transformers", "tensorflow", "jax", "numpy", "onnxruntime", "openvino")
-SMALL = ("1x16", "1x128", "8x128", "1x384")
-
-
-def requirements() -> Iterator[tuple[str, str, str, float]]:
-    """Subject, other subject, shape, and the most that their ratio may be."""
-    for shape, most in zip(SMALL, (0.45, 0.62, 0.70, 0.65), strict=True):
-        yield "torch folded", BASE, shape, most
-        yield "torch folded", "ONNX Runtime", shape, 0.80
-        yield "torch folded", "OpenVINO", shape, 0.95
-        yield "jax folded", "torch folded", shape, 1.6
-        if shape != "1x16":
-            yield "torch folded", LIMIT, shape, 1.35
-    yield "tf folded", "transformers TF function", "1x16", 0.6
-    yield "tf folded", "transformers TF eager", "1x16", 0.05
-    yield "numpy folded", BASE, "1x128", 1.2
+QUIET = 0.05  # the most of the processors that others may use
+THEIRS = "transformers TF"  # with versions of their own
+EXPLANATION = (
+    "Inference with sequence classification in float32, but where a name says otherwise; random "
+    "weights, full mask; medians of one run, in turns, on all cores. `load` is from the "
+    "checkpoint, `first` the slowest first call of a shape, with compilation; `peak` is the memory "
+    "of the whole process, `deviation` how far logits are from those in float64, over the "
+    "largest. `sentences/s` is over real sentences of all lengths: `mobilebert.predict`, or the "
+    "text-classification pipeline of transformers in batches of 32; `scores off` is the largest "
+    "difference from its scores, over their range. Made by `nox -s benchmarks`."
+)
 
 
-def verdicts(results: Results) -> list[tuple[str, float, float]]:
-    """What is required, what was measured, and the limit; what was not measured is left out."""
-    found = []
-    for subject, other, shape, most in requirements():
-        times = [results.get(name, {}).get("median", {}).get(shape) for name in (subject, other)]
-        if None not in times:
-            found.append((f"{subject} / {other}, {shape}", times[0] / times[1], most))
-    speeds = [speed(results.get(name, {})) for name in (BASE, "torch folded")]
-    if None not in speeds:
-        found.append(
-            ("pipeline / torch folded, seconds for real text", speeds[0] / speeds[1], 1 / 3)
-        )
-    return found
+@dataclass(frozen=True)
+class Table:
+    """A table with a title; the first cell of each row is its name."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+
+    def markdown(self) -> list[str]:
+        """Lines of Markdown."""
+        lines = [f"## {self.title}", "", f"|  | {' | '.join(self.columns)} |"]
+        lines.append("|---|" + "--:|" * len(self.columns))
+        return [*lines, *(f"| {' | '.join(row)} |" for row in self.rows), ""]
+
+    def rich(self) -> Rich:
+        """The same for a terminal."""
+        table = Rich("", *self.columns, title=self.title)
+        for row in self.rows:
+            table.add_row(*row)
+        return table
 
 
-def speed(result: Results) -> float | None:
-    """Sentences per second."""
-    texts = result.get("texts")
-    return texts["sentences"] / texts["seconds"] if texts else None
+class Report:
+    """All that is said about a run.
 
+    Args:
+        results: of each subject.
+        shapes: that were measured.
+        layers: of the model.
+        busy: the share of the processors that other processes used meanwhile.
+    """
 
-def check(results: Results) -> int:
-    """Print the requirements; 1 when one is missed."""
-    table = Table("required ratio", "measured", "at most", "")
-    missed = 0
-    for name, ratio, most in verdicts(results):
-        missed += ratio > most
-        table.add_row(name, f"{ratio:.3f}", f"{most:.2f}", "met" if ratio <= most else "MISSED")
-    Console().print(table)
-    return int(missed > 0)
+    def __init__(self, results: Results, shapes: list[str], layers: int, busy: float) -> None:
+        self.results = results
+        self.shapes = shapes
+        self.layers = layers
+        self.busy = busy
+        self.verdicts = verdicts(results, shapes)
 
+    def print(self) -> None:
+        """Show the tables and why subjects failed."""
+        console = Console(width=max(100, Console().width))
+        for table in self.tables():
+            console.print(table.rich())
+        for note in self.notes():
+            console.print(note, markup=False)
 
-def rows(results: Results, shapes: list[str]) -> Iterator[list[str]]:
-    """A row for each subject: milliseconds and the ratio to transformers at each shape."""
-    for name, result in results.items():
-        cells = [name]
-        for shape in shapes:
-            time, base = (
-                each.get("median", {}).get(shape) for each in (result, results.get(BASE, {}))
-            )
-            cells.append("-" if time is None else f"{time * 1000:.1f}")
-            cells.append(f"{time / base:.2f}" if time and base else "-")
-        deviation, load = result.get("deviation"), result.get("load")
-        cells.append("-" if load is None else f"{load:.1f}")
-        cells.append("-" if not result["first"] else f"{max(result['first'].values()):.1f}")
-        cells.append("-" if "memory" not in result else f"{result['memory'] / 1e6:.0f}")
-        cells.append("-" if deviation is None else f"{deviation:.1e}")
-        rate = speed(result)
-        cells.append("-" if rate is None else f"{rate:.0f}")
-        yield cells
-
-
-def write_report(results: Results, shapes: list[str], folder: Path | None) -> int:
-    """Print the table and, with a folder, write it as Markdown and draw it; 0."""
-    names = ["", *(name for shape in shapes for name in (f"{shape} ms", "ratio"))]
-    names += ["load s", "first s", "peak MB", "deviation", "sentences/s"]
-    table = Table(*names)
-    lines = [f"| {' | '.join(names)} |", "|---|" + "--:|" * (len(names) - 1)]
-    for cells in rows(results, shapes):
-        table.add_row(*cells)
-        lines.append(f"| {' | '.join(cells)} |")
-    Console(width=220).print(table)
-    faults = {name: each["fault"] for name, each in results.items() if each.get("fault")}
-    notes = [f"- {name}: {fault}" for name, fault in faults.items()]
-    for note in notes:
-        Console().print(note, markup=False)
-    if folder is not None:
+    def write(self, folder: Path) -> None:
+        """Write `performance.md` and `performance.svg`."""
         folder.mkdir(parents=True, exist_ok=True)
-        page = [*heading(), *lines, "", *required(results), *notes]
-        (folder / "performance.md").write_text("\n".join(page).rstrip() + "\n")
-        draw(results, shapes, folder / "performance.svg")
-    return 0
+        lines = self.heading()
+        ratios = self.ratios()
+        if any(any(each) for each in ratios.values()):
+            draw(ratios, self.shapes, folder / "performance.svg")
+            lines += ["![ratios to transformers](performance.svg)", ""]
+        for table in (*self.tables(), self.required()):
+            lines += table.markdown() if table.rows else []
+        lines += self.notes()
+        (folder / "performance.md").write_text("\n".join(lines).rstrip() + "\n", "utf-8")
 
+    def tables(self) -> list[Table]:
+        """Times, ratios, costs."""
+        times = [
+            [name, *(f"{time * 1000:.1f}" if time else "-" for time in self.times(name))]
+            for name in self.results
+        ]
+        found = [Table("Milliseconds of a call", self.shapes, times)]
+        for title, ratios in (
+            ("Ratios to transformers eager", self.ratios()),
+            ("Ratios to the matrix products alone", self.ratios(LIMIT)),
+        ):
+            rows = [
+                [name, *(f"{each:.2f}" if each else "-" for each in ratio)]
+                for name, ratio in ratios.items()
+            ]
+            if any(any(ratio) for ratio in ratios.values()):
+                found.append(Table(title, self.shapes, rows))
+        return [*found, self.costs()]
 
-def heading() -> list[str]:
-    """What the tables are about."""
-    versions = []
-    for name in PACKAGES:
-        try:
-            versions.append(f"{name} {importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return [
-        "# Inference, measured",
-        "",
-        f"{datetime.datetime.now(datetime.UTC):%d %B %Y}, {processor()}, Python "
-        f"{platform.python_version()}, {', '.join(versions)}; transformers' TensorFlow models with "
-        "transformers 4.57.",
-        "",
-        "24 layers, sequence classification, float32 but where a name says otherwise, random "
-        "weights, full mask; all in one run, in turns, all cores. `ratio` is to transformers "
-        "eager. "
-        "`load` is from the checkpoint, `first` the slowest first call of a shape (compilation), "
-        "`peak` the whole process, `deviation` the largest of the logits from float64, over the "
-        "largest logit. `sentences/s` is over real sentences of all lengths: "
-        "`mobilebert.predict`, or the text-classification pipeline of transformers in batches of "
-        "32. Made by `python benchmarks/inference.py --output docs`.",
-        "",
-        "![ratios](performance.svg)",
-        "",
-    ]
+    def times(self, name: str) -> list[float | None]:
+        """A subject's time at each shape."""
+        return [duration(self.results.get(name, {}), shape) for shape in self.shapes]
 
+    def ratios(self, other: str = "") -> dict[str, list[float | None]]:
+        """Of each subject at each shape, to another subject or else to transformers eager."""
+        found = {}
+        for name in self.results:
+            pairs = zip(self.times(name), self.times(other or base_of(name)), strict=True)
+            found[name] = [time / base if time and base else None for time, base in pairs]
+        return found
 
-def required(results: Results) -> list[str]:
-    """The requirements as a Markdown table."""
-    lines = ["| required ratio | measured | at most | |", "|---|--:|--:|---|"]
-    for name, ratio, most in verdicts(results):
-        lines.append(
-            f"| {name} | {ratio:.3f} | {most:.2f} | {'met' if ratio <= most else '**missed**'} |"
+    def costs(self) -> Table:
+        """What else a subject takes, and how exact it is."""
+        names = ["load s", "first s", "peak MB", "deviation", "sentences/s", "scores off"]
+        rows = []
+        for name, result in self.results.items():
+            first = max(result["first"].values(), default=None)
+            memory, seconds = result.get("memory"), duration(result, TEXT)
+            values = (
+                ("{:.1f}", result.get("load")),
+                ("{:.1f}", first),
+                ("{:.0f}", memory and memory / 1e6),
+                ("{:.1e}", result.get("deviation")),
+                ("{:.0f}", seconds and 1 / seconds),
+                ("{:.1e}", result.get("score deviation")),
+            )
+            cells = ["-" if value is None else form.format(value) for form, value in values]
+            rows.append([name, *cells])
+        return Table("Cost, exactness, real text", names, rows)
+
+    def required(self) -> Table:
+        """The requirements."""
+        rows = [
+            [each.name, each.measured, f"{each.most:.2f}", "**missed**" if each.missed else "met"]
+            for each in self.verdicts
+        ]
+        return Table("Required ratios", ["measured", "at most", ""], rows)
+
+    def notes(self) -> list[str]:
+        """Why subjects failed, and what is left out."""
+        notes = [f"- {name}: {each['fault']}" for name, each in self.results.items()
+                 if each["fault"]]  # fmt: skip
+        if self.busy > QUIET:
+            notes.insert(0, f"- The machine was not quiet: other processes used {self.busy:.0%} of "
+                            "it, which slows subjects unevenly. Measure again.")  # fmt: skip
+        if not any(name.startswith((THEIRS, "cuda")) for name in self.results):
+            notes.append("- transformers' TensorFlow models were left out: no --transformers-tf.")
+        return notes
+
+    def heading(self) -> list[str]:
+        """What the tables are about: when, where, what, how often."""
+        own: dict[str, str] = {}
+        theirs: dict[str, str] = {}
+        for name, result in self.results.items():
+            (theirs if name.startswith(THEIRS) else own).update(result.get("versions", {}))
+        facts = [
+            f"{datetime.datetime.now(datetime.UTC):%d %B %Y}, {processor()}",
+            f"{self.busy:.0%} of them used by other processes, Python {platform.python_version()}",
+            ", ".join(f"{name} {version}" for name, version in sorted(own.items())),
+        ]
+        for package in ("transformers", "tensorflow"):
+            if package in theirs:
+                facts.append(f"in `{THEIRS}` {package} {theirs[package]}")
+        calls = [f"{shape} {self.calls(shape)}" for shape in self.shapes]
+        counted = (
+            f"{self.layers} layers. Calls timed of each subject, at least: {', '.join(calls)}."
         )
-    return [*lines, ""]
+        return ["# Inference, measured", "", ", ".join(facts) + ".", "", EXPLANATION, "",
+                counted, ""]  # fmt: skip
+
+    def calls(self, shape: str) -> int:
+        """Of the subject that was timed least, among those that did not fail."""
+        counts = [len(each["times"].get(shape, [])) for each in self.results.values()]
+        return min((count for count in counts if count), default=0)
+
+
+def base_of(name: str) -> str:
+    """What a subject is compared with: the same device, and on CUDA the same dtype."""
+    return f"cuda {BASE} {name.split()[-1]}" if name.startswith("cuda ") else BASE
 
 
 def processor() -> str:
@@ -149,39 +193,3 @@ def processor() -> str:
     names = info.read_text().splitlines() if info.exists() else []
     models = [line.partition(":")[2].strip() for line in names if line.startswith("model name")]
     return f"{len(models)} cores of {models[0]}" if models else platform.processor()
-
-
-def draw(results: Results, shapes: list[str], path: Path) -> None:
-    """Bars of the ratios to transformers eager, a group for each shape."""
-    import matplotlib as mpl
-
-    mpl.use("svg")
-    import matplotlib.pyplot as plt
-
-    mpl.rcParams["svg.hashsalt"] = "mobilebert"
-    drawn = [
-        name
-        for name, each in results.items()
-        if each.get("median") and name not in (BASE, "transformers TF eager")
-    ]
-    figure, axes = plt.subplots(figsize=(11, 0.19 * len(drawn) * len(shapes) + 1))
-    colours = plt.get_cmap("cividis")
-    for group, shape in enumerate(shapes):
-        base = results[BASE]["median"][shape]
-        for place, name in enumerate(drawn):
-            time = results[name]["median"].get(shape)
-            if time is None:
-                continue
-            height = group * (len(drawn) + 2) + place
-            ours = "folded" in name
-            axes.barh(height, time / base, color=colours(0.75 if ours else 0.3))
-            axes.text(time / base, height, f" {name} {time / base:.2f}", va="center", fontsize=6.5,
-                      fontweight="bold" if ours else "normal")  # fmt: skip
-    axes.axvline(1, color="black", linewidth=0.8)
-    middle = [group * (len(drawn) + 2) + len(drawn) / 2 for group in range(len(shapes))]
-    axes.set_yticks(middle, [shape.replace("x", " x ") for shape in shapes])
-    axes.invert_yaxis()
-    axes.set_xlabel("time of a call / transformers 5 eager in the same run; shorter is faster")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})

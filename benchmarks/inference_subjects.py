@@ -1,16 +1,13 @@
-"""What `inference.py` compares: processes that load a model each and answer requests.
+"""What `inference.py` compares: for each name a function that loads the checkpoint.
 
-`python inference_subjects.py NAME FOLDER` reads one JSON object a line from standard input
-(`{"shape": [1, 128], "calls": 5}`, or `{"texts": [...]}`) and answers with one line each. A process
-of its own keeps thread pools, memory and versions of subjects apart.
+Each gives a call, ids in and logits out as NumPy arrays, and the model itself. Frameworks are
+imported inside, for a process has one subject. Read next: `inference_worker.py`.
 
 B batch  S sequence
 """
 
 import json
 import os
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,11 +25,13 @@ def random_ids(shape: tuple[int, int], seed: int = 0) -> np.ndarray[Any, Any]:
     return np.random.default_rng(seed).integers(1000, 30000, shape)
 
 
-def ours(folder: Path, backend: str, **options: Any) -> tuple[Call, Any]:
+def ours(folder: Path, backend: str, *, xla: bool = False, **options: Any) -> tuple[Call, Any]:
     """This library: native arrays in, as a user of the framework has them."""
     import mobilebert
 
     model = mobilebert.load(folder, backend=backend, **options)
+    if xla:
+        model.compile(jit_compile=True)
     if backend == "torch":
         import torch
 
@@ -66,8 +65,8 @@ def transformers_torch(folder: Path, *, compiled: bool = False, **options: Any) 
     if compiled:
         import torch._inductor.config as inductor
 
-        inductor.freezing = device is None  # CUDA has graphs of its own
-        model = torch.compile(model)
+        inductor.freezing = device is None  # weights as constants, in the layout a CPU wants
+        model = torch.compile(model, dynamic=False)  # the fastest code: for each shape its own
     return _torch_call(model, device), model
 
 
@@ -192,6 +191,7 @@ SUBJECTS: dict[str, Callable[[Path], tuple[Call, Any]]] = {
         for backend in ("torch", "tf", "jax", "numpy")
         for kind in ("plain", "folded")
     },
+    "tf folded XLA": lambda folder: ours(folder, "tf", xla=True, optimize=True),
     "torch folded bfloat16": lambda folder: ours(folder, "torch", optimize=True, dtype="bfloat16"),
     "torch folded int8": lambda folder: ours(folder, "torch", optimize="int8"),
     "jax folded bfloat16": lambda folder: ours(folder, "jax", optimize=True, dtype="bfloat16"),
@@ -212,61 +212,11 @@ CUDA: dict[str, Callable[[Path], tuple[Call, Any]]] = {
         ),
     }.items()
 }
-TEXT_SUBJECTS = (
-    "transformers eager", "torch folded", "torch folded int8", "numpy folded", "tf folded",
-    "jax folded",
-)  # fmt: skip
-
-
-def predictor(name: str, model: Any, folder: Path) -> Callable[[list[str]], int]:
-    """Texts to the number of results: the pipeline of transformers, or `mobilebert.predict`."""
-    if name.startswith("transformers"):
-        from transformers import BertTokenizerFast, pipeline
-
-        tokenizer = BertTokenizerFast(str(folder / "vocab.txt"))
-        classify = pipeline("text-classification", model=model, tokenizer=tokenizer)
-        return lambda texts: len(classify(texts, batch_size=32, truncation=True))
-    import mobilebert
-
-    own = mobilebert.load_tokenizer(folder)
-    return lambda texts: len(list(mobilebert.predict(model, texts, tokenizer=own, progress=False)))
-
-
-def serve(name: str, folder: Path) -> None:
-    """Load the model, then answer requests until the input ends."""
-    from subjects import memory
-
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is no answer
-
-    def answer(**fields: Any) -> None:
-        print(json.dumps(fields), file=answers, flush=True)
-
-    started = time.perf_counter()
-    call, model = {**SUBJECTS, **CUDA}[name](folder)
-    answer(load=time.perf_counter() - started)
-    predict = None
-    for line in sys.stdin:
-        request, times, result = json.loads(line), [], None
-        if "texts" in request:
-            predict = predict or predictor(name, model, folder)
-            started = time.perf_counter()
-            predict(request["texts"])
-            answer(seconds=time.perf_counter() - started)
-            continue
-        ids = random_ids(tuple(request["shape"]))
-        if request.get("warm_up", True):  # wakes the threads of this process
-            call(ids)
-        for _ in range(request["calls"]):
-            started = time.perf_counter()
-            result = call(ids)
-            times.append(time.perf_counter() - started)
-        logits = None if result is None else np.asarray(result, np.float64).tolist()
-        answer(times=times, memory=memory("VmHWM"), logits=logits)
-
-
-if __name__ == "__main__":
-    if sys.argv[1] == "export":
-        export(Path(sys.argv[2]))
-    else:
-        serve(sys.argv[1], Path(sys.argv[2]))
+TEXT_SUBJECTS = {  # whether all sentences are computed, or a sample of them
+    "transformers eager": True,
+    "torch folded": True,
+    "torch folded int8": False,
+    "numpy folded": False,
+    "tf folded": False,
+    "jax folded": False,
+}

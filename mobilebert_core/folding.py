@@ -20,7 +20,7 @@ The results are named for what they become: a backend's `folded.py` makes a `Fol
 H hidden  T bottleneck width  D head size  I feed-forward  F feed-forward networks of a layer
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, TypeVar
 
@@ -116,7 +116,8 @@ def fold_encoder(
         dtype: of the folded weights, rounded to it once.
 
     Raises:
-        ConfigError: the configuration has something that is not linear.
+        ConfigError: the configuration has something that is not linear, or the folded weights are
+            too large for the dtype.
     """
     reason = reason_not_to_fold(config)
     if reason:
@@ -126,8 +127,35 @@ def fold_encoder(
     for index in range(config.num_hidden_layers):
         source = _Weights(weights, f"{ENCODER}layer.{index}")
         layer, basis = _fold_layer(config, source, basis)
-        layers.append(map_arrays(layer, lambda array: array.astype(dtype, order="C")))
-    return tuple(layers)
+        layers.append(layer)
+    check_range(layers, np.dtype(dtype).name)
+    return map_arrays(tuple(layers), lambda array: array.astype(dtype, order="C"))
+
+
+def check_range(layers: Iterable[Layer], dtype: str) -> None:
+    """Raise where folded weights would become infinite.
+
+    Args:
+        layers: in float64.
+        dtype: that they are to be rounded to; all but float64 have the range of float32.
+
+    Raises:
+        ConfigError: some are too large.
+    """
+    if dtype == "float64":
+        return
+    largest = np.finfo(np.float32).max
+
+    def check(array: Array) -> None:
+        size = np.abs(array[np.isfinite(array)]).max(initial=0)
+        if size > largest:
+            raise ConfigError(
+                f"This model cannot be folded in {dtype}: its weights multiply up to "
+                f"{size:.1e}; load it with dtype='float64' or without optimize"
+            )
+
+    for layer in layers:
+        map_arrays(layer, check)
 
 
 def map_arrays(folded: FoldedT, function: Callable[[Array], Any]) -> FoldedT:

@@ -43,10 +43,12 @@ def folded_encoder(
         optimize: True, or `int8`.
 
     Raises:
-        ConfigError: 8 bits are asked for elsewhere than in float32 on a CPU.
+        ConfigError: 8 bits are asked for elsewhere than in float32 on a CPU, or the folded weights
+            are too large for the dtype.
     """
     like = embeddings.word_embeddings.weight
     layers = folding.fold_encoder(config, weights, dtype=np.float64)
+    folding.check_range(layers, str(like.dtype).removeprefix("torch."))
     if optimize == "int8":
         check_int8(like)
         states = sample_states(config, embeddings)

@@ -126,3 +126,14 @@ def test_reproducible_models_can_be_optimized(backend: Any) -> None:
 
     assert model.optimized
     assert worst(run(backend, model), run(backend, plain)) < 1e-7
+
+
+def test_weights_too_large_for_float32_are_refused(backend: Any) -> None:
+    config = small_config()
+    weights = random_weights(config, "base")
+    for name, array in weights.items():
+        if name.endswith(".dense.weight"):
+            array *= 1e12
+
+    with pytest.raises(ConfigError, match=r"float32: its weights multiply up to .*e\+\d\d"):
+        backend.build(config, "base", weights, dtype="float32", device=None, optimize=True)

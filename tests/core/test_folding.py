@@ -115,6 +115,18 @@ def test_fold_encoder_refuses_what_is_not_linear(changes: dict[str, Any]) -> Non
         fold_encoder(config, random_weights(config, "base"))
 
 
+def test_weights_too_large_for_float32_are_refused_not_made_infinite() -> None:
+    config = small_config()
+    weights = random_weights(config, "base")
+    for name, array in weights.items():
+        if name.endswith(".dense.weight"):
+            array *= 1e12
+
+    fold_encoder(config, weights, dtype=np.float64)
+    with pytest.raises(ConfigError, match=r"float32: .*e\+\d\d; load it with dtype='float64'"):
+        fold_encoder(config, weights, dtype=np.float32)
+
+
 def test_without_encoder_keeps_embeddings_pooler_and_head() -> None:
     weights = random_weights(small_config(), "pretraining")
     kept = without_encoder(weights)
