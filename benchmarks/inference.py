@@ -37,7 +37,7 @@ def make_checkpoint(folder: Path, layers: int) -> None:
     """The model that all subjects load, the tokenizer's files, and a copy for TensorFlow."""
     config = mobilebert.Config(num_labels=2, num_hidden_layers=layers, pad_token_id=0)
     model = mobilebert.create(config, HEAD, backend="numpy", seed=0)
-    mobilebert.save(model, folder, tokenizer=mobilebert.load_tokenizer())
+    mobilebert.save(model, folder, tokenizer=mobilebert.load_tokenizer("mobilebert-uncased"))
     mobilebert.convert(folder, tensorflow_folder(folder), to="hf-tf-h5")
 
 

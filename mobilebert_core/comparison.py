@@ -88,7 +88,7 @@ def diff(first: str | Path, second: str | Path, *, format: str | None = None) ->
     """Compare two checkpoints, tensor by tensor, across formats.
 
     Args:
-        first: a folder, a weights file or a hub id.
+        first: a folder, a weights file, a packaged name or a hub id.
         second: likewise.
         format: forces one of several formats in a folder, for both.
 

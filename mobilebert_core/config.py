@@ -40,6 +40,18 @@ _PRESETS: dict[str, dict[str, Any]] = {
         "num_feedforward_networks": 1,
         "key_query_shared_bottleneck": False,
     },
+    "nano": {
+        "attention_probs_dropout_prob": 0.0,
+        "classifier_activation": False,
+        "embedding_size": 96,
+        "hidden_size": 192,
+        "intermediate_size": 256,
+        "intra_bottleneck_size": 96,
+        "max_position_embeddings": 256,
+        "num_feedforward_networks": 2,
+        "num_hidden_layers": 6,
+        "vocab_size": 8000,
+    },
 }
 
 
@@ -175,8 +187,8 @@ class MobileBertConfig:
 
         Args:
             name: `default` (transformers' defaults), `opt` (the released MobileBERT), `tiny`
-                (MobileBERT-TINY) or `teacher` (IB-BERT-LARGE). The three differ from `default` as
-                Google's published configuration files do.
+                (MobileBERT-TINY) or `teacher` (IB-BERT-LARGE): the three differ from `default` as
+                Google's published configuration files do. `nano` is the packaged model's.
             **changes: fields to set on top.
 
         Raises:

@@ -64,7 +64,7 @@ def convert(
     What was written is read back and compared before it gets its name.
 
     Args:
-        source: a folder, a weights file or a hub id.
+        source: a folder, a weights file, a packaged name or a hub id.
         destination: a folder that does not exist yet, or is empty.
         to: format to write: `safetensors`, `torch-bin`, `hf-tf-h5`, `google-tf1`, `flax-msgpack`,
             `orbax`, `keras-weights` or `npz`.

@@ -142,7 +142,7 @@ def make_checkpoint(folder: Path, config: MobileBertConfig, seed: int) -> Path:
         weights[name] = values
 
     def add_tokenizer(staging: Path) -> None:
-        load_tokenizer().save_pretrained(staging)
+        load_tokenizer("mobilebert-uncased").save_pretrained(staging)
 
     return save_checkpoint(folder, config, weights, _CHECKPOINT_HEAD, extra_files=add_tokenizer)
 

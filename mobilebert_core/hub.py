@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from mobilebert_core import packaged
 from mobilebert_core.errors import CheckpointError, MissingDependencyError
 
 _PART = r"[A-Za-z0-9_]([\w.-]*[A-Za-z0-9_])?"
@@ -11,10 +12,11 @@ _HUB_ID = re.compile(rf"{_PART}(/{_PART})?", re.ASCII)
 
 
 def resolve(source: str | Path, patterns: Sequence[str], *, revision: str | None = None) -> Path:
-    """The local path of a folder, a file, or the downloaded files of a hub id.
+    """The local path of a folder, a file, a packaged name, or the downloaded files of a hub id.
 
     Args:
-        source: a path that exists, or a hub id such as `google/mobilebert-uncased`.
+        source: a path that exists, the name of a packaged model, or a hub id such as
+            `google/mobilebert-uncased`; tried in this order.
         patterns: names of the files that are wanted from the hub.
         revision: branch, tag or commit on the hub.
 
@@ -26,17 +28,20 @@ def resolve(source: str | Path, patterns: Sequence[str], *, revision: str | None
         raise CheckpointError(
             f"source is a {type(source).__name__}, expected a folder, a file or a hub id"
         )
-    path = _existing(source)
+    path = _local(source, revision)
     if path is not None:
         return path
+    hint = packaged.hint(source)
     if isinstance(source, Path) or not _HUB_ID.fullmatch(source) or len(source) > 96:
-        raise CheckpointError(f"{str(source)!r} does not exist; give a folder, a file or a hub id")
+        raise CheckpointError(
+            f"{str(source)!r} does not exist; give a folder, a file or a hub id{hint}"
+        )
     try:
         from huggingface_hub import snapshot_download
     except ImportError as error:
         raise MissingDependencyError(
             f"{source!r} is no local folder, and hub ids need huggingface_hub; "
-            'type: pip install "mobilebert[hub]"'
+            f'type: pip install "mobilebert[hub]"{hint}'
         ) from error
     try:
         folder = snapshot_download(
@@ -48,18 +53,20 @@ def resolve(source: str | Path, patterns: Sequence[str], *, revision: str | None
     except Exception as error:
         raise CheckpointError(
             f"{source!r} is no local folder, and the hub did not deliver it: "
-            f"{type(error).__name__}: {error}"
+            f"{type(error).__name__}: {error}{hint}"
         ) from error
     return Path(folder)
 
 
-def _existing(source: str | Path) -> Path | None:
-    """The path that a source names, if something is there."""
+def _local(source: str | Path, revision: str | None) -> Path | None:
+    """The path that a source names, if something is there, or else the packaged model."""
     try:
         path = Path(source).expanduser()
-        return path if str(source) and path.exists() else None
+        if str(source) and path.exists():
+            return path
     except (OSError, RuntimeError, ValueError):  # no such user, too long, a null byte
         return None
+    return packaged.find(source, revision)
 
 
 def resolve_checkpoint(
@@ -74,8 +81,10 @@ def resolve_checkpoint(
     # A tokenizer comes from the hub as well, and needs no formats of weights.
     from mobilebert_core.checkpoints.formats import FORMATS, get_format
 
-    if isinstance(source, str | Path) and _existing(source) is not None:
-        return resolve(source, ())
+    if isinstance(source, str | Path):
+        found = _local(source, revision)
+        if found is not None:
+            return found
     rows = list(FORMATS.values()) if format is None else [get_format(format)]
     fetched = [row for row in rows if not row.folders]
     if not fetched:

@@ -116,12 +116,12 @@ class Inspection:
 
 
 def inspect_checkpoint(
-    source: str | Path, *, dialect: Dialect | None = None, format: str | None = None
+    source: str | Path | None = None, *, dialect: Dialect | None = None, format: str | None = None
 ) -> Inspection:
     """Look into a checkpoint.
 
     Args:
-        source: a folder, a weights file or a hub id.
+        source: a folder, a weights file, a packaged name or a hub id; None is the packaged model.
         dialect: forces how config.json is read, `transformers` or `google`.
         format: forces one of several checkpoint formats in the folder.
 

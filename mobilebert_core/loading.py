@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mobilebert_core import hub, registry, schema
+from mobilebert_core import hub, packaged, registry, schema
 from mobilebert_core.backend import DTYPES, Backend, Feature, Model
 from mobilebert_core.checkpoints import Checkpoint, open_checkpoint, save_checkpoint
 from mobilebert_core.config import MobileBertConfig, field_names
@@ -27,7 +27,7 @@ _logger = logging.getLogger("mobilebert")
 
 
 def load(
-    source: str | Path,
+    source: str | Path | None = None,
     head: str | None = None,
     backend: str | None = None,
     *,
@@ -46,7 +46,8 @@ def load(
     """A native model with the weights of a checkpoint, in evaluation mode.
 
     Args:
-        source: a folder, a weights file or a hub id.
+        source: a folder, a weights file, the name of a packaged model or a hub id; None takes the
+            packaged `mobilebert-nano`.
         head: one of `mobilebert.HEADS`; None takes the checkpoint's own.
         backend: `numpy`, `torch` or any other of `mobilebert.backends()`; None takes the first
             installed of torch, tf, jax, numpy.
@@ -254,19 +255,20 @@ def _own_model(model: Any) -> Model:
 
 
 def open_source(
-    source: str | Path,
+    source: str | Path | None,
     *,
     dialect: Dialect | None = None,
     format: str | None = None,
     revision: str | None = None,
 ) -> Checkpoint:
-    """The checkpoint that users name by a folder, a weights file or a hub id; see `load`.
+    """The checkpoint that users name by a folder, a file, a packaged name or a hub id; see `load`.
 
     Raises:
         CheckpointError: it is absent, ambiguous or damaged, or the hub does not deliver it.
         ConfigError: its configuration is invalid or ambiguous.
     """
-    path = hub.resolve_checkpoint(source, revision=revision, format=format)
+    given = packaged.default() if source is None else source
+    path = hub.resolve_checkpoint(given, revision=revision, format=format)
     return open_checkpoint(path, dialect=dialect, format=format)
 
 

@@ -170,7 +170,7 @@ class Pretrained:
         """A model of this class with the weights of a checkpoint: `mobilebert.load`.
 
         Args:
-            source: a folder, a weights file or a hub id.
+            source: a folder, a weights file, a packaged name or a hub id.
             **options: those of `mobilebert.load` but `head` and `backend`, and configuration
                 fields to change, e.g. `num_labels=3`. `torch_dtype` is another name of `dtype`;
                 `from_pt`, `from_tf` and `from_flax` are accepted and change nothing, for every

@@ -22,7 +22,7 @@ def own_cases(source: str, heads: tuple[str, ...] = ()) -> tuple[Case, ...]:
     """A case for each head.
 
     Args:
-        source: a folder, a weights file or a hub id.
+        source: a folder, a weights file, a packaged name or a hub id.
         heads: names of heads; none takes the checkpoint's own.
 
     Raises:

@@ -26,7 +26,11 @@ class Dialect(StrEnum):
 
 
 Source = Annotated[
-    str, typer.Argument(help="A folder, a weights file, or a hub id, which is downloaded.")
+    str,
+    typer.Argument(
+        help="A folder, a weights file, a packaged name such as mobilebert-nano, or a hub id, "
+        "which is downloaded."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print everything as JSON instead of tables.")]
 GivenFormat = Annotated[

@@ -24,7 +24,8 @@ def command(
         str | None,
         typer.Argument(
             metavar="[SOURCE]",
-            help="Your own checkpoint: a folder, a weights file or a hub id. "
+            help="Your own checkpoint: a folder, a weights file, a packaged name or a "
+            "hub id. "
             "[default: the suite's own cases]",
             show_default=False,
         ),

@@ -217,8 +217,8 @@ class Tokenizer(Calls):
         """A tokenizer from files that this library or the transformers library wrote.
 
         Args:
-            source: a folder with `tokenizer.json` or `vocab.txt`, one of these files, or a hub
-                id. `tokenizer.json` is taken where both exist.
+            source: a folder with `tokenizer.json` or `vocab.txt`, one of these files, a
+                packaged name, or a hub id. `tokenizer.json` is taken where both exist.
             settings: attributes of `Settings` that replace those of the files.
 
         Raises:

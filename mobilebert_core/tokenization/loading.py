@@ -10,11 +10,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from mobilebert_core import packaged
 from mobilebert_core.errors import CheckpointError, TokenizerError, raise_faults
 from mobilebert_core.tokenization.added_tokens import AddedToken
 from mobilebert_core.tokenization.files import read_json, read_vocabulary
 from mobilebert_core.tokenization.rust_json import read_rust_json
 from mobilebert_core.tokenization.settings import SPECIAL_TOKEN_NAMES, Settings
+from mobilebert_core.tokenization.vocabulary import PACKAGED_VOCABULARY
 
 VOCABULARY_FILE = "vocab.txt"
 RUST_FILE = "tokenizer.json"
@@ -29,7 +31,7 @@ def load(source: Any, overrides: dict[str, Any]) -> dict[str, Any]:
     """The arguments of a tokenizer that files describe.
 
     Args:
-        source: a folder, a file or a hub id.
+        source: a folder, a file, a packaged name or a hub id.
         overrides: arguments that replace those of the files.
 
     Raises:
@@ -69,6 +71,8 @@ def _resolve(source: Any) -> Path:
     path = Path(source).expanduser()
     if path.exists():
         return path
+    if source == packaged.VOCABULARY:
+        return PACKAGED_VOCABULARY
     from mobilebert_core import hub
 
     try:

@@ -211,7 +211,7 @@ def test_class_loads_and_saves_itself(backend: Any, tmp_path: Path) -> None:
 
 def test_tokenizer_is_saved_beside_the_model(backend: Any, tmp_path: Path) -> None:
     model = mobilebert.create(small_config(), "base", backend.name)
-    tokenizer = mobilebert.load_tokenizer()
+    tokenizer = mobilebert.load_tokenizer("mobilebert-uncased")
 
     mobilebert.save(model, tmp_path / "model", tokenizer=tokenizer)
 

@@ -27,7 +27,7 @@ def source(tmp_path: Path) -> Path:
     """A pretraining checkpoint in float32, with the packaged tokenizer."""
     weights = random_weights(small_config(), "pretraining")
     weights = {name: array.astype(np.float32) for name, array in weights.items()}
-    tokenizer = mobilebert.load_tokenizer()
+    tokenizer = mobilebert.load_tokenizer("mobilebert-uncased")
     return save_checkpoint(
         tmp_path / "source",
         small_config(),

@@ -282,7 +282,7 @@ def test_model_and_tokenizer_load_by_id(
     stand_in: _StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, folder = small_config(), tmp_path / "model"
-    tokenizer = mobilebert.load_tokenizer()
+    tokenizer = mobilebert.load_tokenizer("mobilebert-uncased")
     model = mobilebert.create(config, "masked-lm", "numpy", seed=4)
     mobilebert.save(model, folder, tokenizer=tokenizer)
     files = {path.name: path.read_bytes() for path in folder.iterdir()}

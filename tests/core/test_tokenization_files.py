@@ -223,7 +223,7 @@ def test_slow_tokenizer_does_without_the_rust_library():
     code = (
         "import sys; sys.modules['tokenizers'] = None; "
         "from mobilebert_core.tokenization import load_tokenizer; "
-        "print(load_tokenizer(fast=False).encode('a'))"
+        "print(load_tokenizer('mobilebert-uncased', fast=False).encode('a'))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[101, 1037, 102]"
