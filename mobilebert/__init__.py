@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         UnknownBackendError,
     )
     from mobilebert_core.heads import HEADS
+    from mobilebert_core.labelled import labelled_positions
     from mobilebert_core.loading import create, load, resize_token_embeddings, save
     from mobilebert_core.prediction import predict
     from mobilebert_core.registry import backends, register_backend
@@ -50,6 +51,7 @@ _EXPORTS = {
     "convert": "conversion:convert",
     "diff": "comparison:diff",
     "predict": "prediction:predict",
+    "labelled_positions": "labelled:labelled_positions",
     "resize_token_embeddings": "loading:resize_token_embeddings",
     "load_tokenizer": "tokenization:load_tokenizer",
     "MobileBertTokenizer": "tokenization:MobileBertTokenizer",
@@ -100,6 +102,7 @@ __all__ = [
     "create",
     "diff",
     "get_backend",
+    "labelled_positions",
     "load",
     "load_tokenizer",
     "predict",
