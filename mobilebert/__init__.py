@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mobilebert_core.heads import HEADS
     from mobilebert_core.labelled import labelled_positions
     from mobilebert_core.loading import create, load, resize_token_embeddings, save
+    from mobilebert_core.mask_filling import fill_mask
     from mobilebert_core.prediction import predict
     from mobilebert_core.registry import backends, register_backend
     from mobilebert_core.registry import get as get_backend
@@ -51,6 +52,7 @@ _EXPORTS = {
     "convert": "conversion:convert",
     "diff": "comparison:diff",
     "predict": "prediction:predict",
+    "fill_mask": "mask_filling:fill_mask",
     "labelled_positions": "labelled:labelled_positions",
     "resize_token_embeddings": "loading:resize_token_embeddings",
     "load_tokenizer": "tokenization:load_tokenizer",
@@ -101,6 +103,7 @@ __all__ = [
     "convert",
     "create",
     "diff",
+    "fill_mask",
     "get_backend",
     "labelled_positions",
     "load",

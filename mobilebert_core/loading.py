@@ -89,7 +89,8 @@ def load(
     )
     if weights.dropped:
         parts = dict.fromkeys(".".join(each.split(".")[:-1][:2]) for each in weights.dropped)
-        _logger.warning("%s: the %s model leaves out its %s", source, head, ", ".join(parts))
+        told = source or packaged.DEFAULT
+        _logger.warning("%s: the %s model leaves out its %s", told, head, ", ".join(parts))
     return _build(chosen, config, head, weights, name, device, precision, optimize)
 
 

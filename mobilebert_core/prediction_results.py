@@ -4,7 +4,7 @@ S sequence  P prediction positions  V vocabulary
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -101,15 +101,29 @@ def _describe_masks(
     config: MobileBertConfig, tokenizer: Any, row: Mapping[str, Any], logits: Array
 ) -> dict[str, Any]:
     """The likeliest tokens at each [MASK]."""
-    masks = []
-    for values in logits.astype(np.float64):  # (P, V)
-        scores = _probabilities(values)
-        best = np.argsort(-scores, kind="stable")[:TOP].tolist()
-        tokens = tokenizer.convert_ids_to_tokens(best)
-        masks.append(
-            [_scored("token", token, scores[i]) for token, i in zip(tokens, best, strict=True)]
-        )
-    return {"masks": masks}
+    return {
+        "masks": [
+            [_scored("token", *each) for each in likeliest_tokens(tokenizer, values, TOP)]
+            for values in logits.astype(np.float64)  # (P, V)
+        ]
+    }
+
+
+def likeliest_tokens(
+    tokenizer: Any, logits: Array, top: int, left_out: Sequence[int] = ()
+) -> list[tuple[str, float]]:
+    """Tokens and their probabilities at one [MASK], the likeliest first.
+
+    Args:
+        tokenizer: names the tokens.
+        logits: (V,) float64.
+        top: how many, at most.
+        left_out: ids that are not told; the probabilities of others stay as they are.
+    """
+    scores = _probabilities(logits)
+    order = np.argsort(-logits, kind="stable")  # (V,)
+    best = order[~np.isin(order, left_out)][:top].tolist()
+    return list(zip(tokenizer.convert_ids_to_tokens(best), scores[best].tolist(), strict=True))
 
 
 def _best_label(config: MobileBertConfig, logits: Array) -> dict[str, Any]:
