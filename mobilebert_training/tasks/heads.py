@@ -1,0 +1,149 @@
+"""What `open_task` knows of each head, as data: how its files are read and what options there are.
+
+Read next: the module of the head.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mobilebert_core.errors import InputError
+from mobilebert_training.readers.json_lines import read_json_lines
+from mobilebert_training.readers.plain_text import read_plain_text
+from mobilebert_training.readers.records import Record
+from mobilebert_training.readers.tables import SEPARATORS, read_table
+from mobilebert_training.tasks.sequence_classification import SequenceClassification
+from mobilebert_training.tasks.supervised import SupervisedTask
+from mobilebert_training.tasks.texts import (
+    LABEL_NAMES,
+    PAIR_NAMES,
+    TEXT_NAMES,
+    TextColumns,
+    TextExample,
+    text_examples,
+)
+
+FORMATS = ("tsv", "csv", "jsonl", "conll", "json", "txt")
+_ENDINGS = {"tab": "tsv", "ndjson": "jsonl", "bio": "conll", "iob": "conll"}
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a task of one head comes from files.
+
+    Attributes:
+        read: the examples of a file: path, then by keyword `format`, `encoding` and those of
+            `reading_options`.
+        build: the class of the task.
+        max_length: tokens of a row, unless said otherwise.
+        reading_options: what says where things stand in a file.
+        class_options: keywords of the class.
+        group: examples with equal results are not torn apart when some are split off.
+        read_labelled: the examples of a text file that belongs to one label.
+    """
+
+    read: Callable[..., list[Any]]
+    build: Callable[..., SupervisedTask]
+    max_length: int
+    reading_options: tuple[str, ...]
+    class_options: tuple[str, ...]
+    group: Callable[[Any], Any] | None = None
+    read_labelled: Callable[[Path, str, str], list[Any]] | None = None
+
+
+def find_format(path: Path, wanted: str | None, allowed: Sequence[str]) -> str:
+    """The format of a file, by its ending where none is wanted.
+
+    Raises:
+        InputError: the ending says nothing, or the head cannot be trained from this format.
+    """
+    ending = path.name.lower().removesuffix(".gz").rpartition(".")[2]
+    found = wanted or _ENDINGS.get(ending, ending)
+    if found not in allowed:
+        given = f"format={wanted!r}" if wanted else f"{path} ends in .{ending}, which"
+        raise InputError(
+            f"{given} is no format of this head; expected {', '.join(allowed)}; say which one it "
+            f"is, e.g. format={allowed[0]!r}"
+        )
+    return found
+
+
+def read_records(
+    path: Path,
+    known_names: Sequence[str],
+    named: Sequence[str | int | None] = (),
+    *,
+    format: str | None,
+    encoding: str,
+    header: bool | None = None,
+    quoted: bool | None = None,
+) -> list[Record]:
+    """The records of a table or of JSON lines.
+
+    Args:
+        path: the file.
+        known_names: names that tell a header from a row.
+        named: the columns that were asked for: a name says that there is a header.
+        format: as of `find_format`.
+        encoding: of the file.
+        header: as of `read_table`.
+        quoted: as of `read_table`.
+
+    Raises:
+        InputError: as of the readers.
+    """
+    found = find_format(path, format, ("tsv", "csv", "jsonl"))
+    if found == "jsonl":
+        return read_json_lines(path, encoding)
+    if header is None and any(isinstance(name, str) and not name.isdigit() for name in named):
+        header = True
+    return read_table(
+        path,
+        SEPARATORS[found],
+        header=header,
+        known_names=known_names,
+        quoted=quoted,
+        encoding=encoding,
+    )
+
+
+def _read_texts(
+    path: Path,
+    *,
+    pair: bool = False,
+    text: str | int | None = None,
+    text_pair: str | int | None = None,
+    label: str | int | None = None,
+    **reading: Any,
+) -> list[TextExample]:
+    columns = TextColumns(text, text_pair, label)
+    records = read_records(
+        path,
+        (*TEXT_NAMES, *PAIR_NAMES, *LABEL_NAMES),
+        named=(text, text_pair, label),
+        **reading,
+    )
+    return text_examples(records, columns, pair=pair)
+
+
+def _read_labelled_texts(path: Path, label: str, encoding: str) -> list[TextExample]:
+    return [
+        TextExample((record.fields["text"],), label, path, record.line)
+        for record in read_plain_text(path, encoding)
+    ]
+
+
+_TABLE = ("header", "quoted")
+_TEXTS = ("text", "text_pair", "label", *_TABLE)
+
+OPENINGS: Mapping[str, Opening] = {
+    "sequence-classification": Opening(
+        _read_texts,
+        SequenceClassification,
+        128,
+        _TEXTS,
+        ("labels", "problem_type", "metric", "threshold"),
+        read_labelled=_read_labelled_texts,
+    ),
+}

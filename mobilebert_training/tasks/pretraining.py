@@ -1,0 +1,166 @@
+"""Pretraining on running text: masked words, and whether one text follows another.
+
+A row is a window of the corpus at a random place near its own; the pair task cuts it at the end of
+a sentence near its middle, and half of the second texts come from elsewhere (Devlin et al., 2019).
+
+B batch  S sequence  P prediction positions  N tokens of a corpus
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from mobilebert_core.errors import InputError
+from mobilebert_core.input_checks import IGNORED_LABEL
+from mobilebert_training.corpus import Corpus
+from mobilebert_training.masking import mask_tokens
+from mobilebert_training.randomness import generator
+from mobilebert_training.task import Array, Run
+
+_VALIDATION_SEED = 0x76616C  # of the masks of validation, the same in every run
+_ROWS_AT_A_TIME = 64
+
+
+class PretrainingTask:
+    """Masked-lm, and for the head `pretraining` next sentence prediction as well.
+
+    Args:
+        head: `masked-lm` or `pretraining`.
+        training: the text to learn from.
+        validation: other text, or None.
+        tokenizer: what made both.
+        length: S, tokens of a row with [CLS] and [SEP].
+        mask_fraction: of the tokens, that are to be predicted.
+        validation_rows: at most so many windows of the validation text are measured.
+
+    Raises:
+        InputError: a text is shorter than one row.
+    """
+
+    metric: ClassVar[str] = "loss"
+    higher_is_better: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        head: str,
+        training: Corpus,
+        validation: Corpus | None,
+        tokenizer: Any,
+        *,
+        length: int = 128,
+        mask_fraction: float = 0.15,
+        validation_rows: int = 256,
+    ) -> None:
+        self.head = head
+        self.config_changes: Mapping[str, Any] = {}
+        self.tokenizer, self.length, self.mask_fraction = tokenizer, length, mask_fraction
+        self.training, self.validation = training, validation
+        self.window = length - (3 if head == "pretraining" else 2)
+        for corpus in (training, validation):
+            if corpus is not None and len(corpus.ids) < 2 * self.window:
+                raise InputError(
+                    f"The text has {len(corpus.ids)} tokens, expected at least two rows of "
+                    f"{self.window}; give more text or a smaller length"
+                )
+        self.validation_rows = validation_rows
+
+    def __len__(self) -> int:
+        return len(self.training.ids) // self.window
+
+    def batch(self, indices: Array, key: tuple[int, ...]) -> dict[str, Array]:
+        """Windows near the places of their indices, with masks; see `Task`."""
+        draw = generator(*key)
+        middle = (self.window + 1) // 2
+        starts = indices * self.window + draw.integers(-middle, middle, len(indices))
+        return self._rows(self.training, starts, draw)
+
+    def _rows(self, corpus: Corpus, starts: Array, draw: np.random.Generator) -> dict[str, Array]:
+        tokens, num_tokens = self.tokenizer, len(corpus.ids)
+        starts = np.clip(starts, 0, num_tokens - self.window)  # (B,)
+        windows = corpus.ids[starts[:, None] + np.arange(self.window)].astype(np.int64)
+        ids = np.full((len(starts), self.length), tokens.sep_token_id, np.int64)  # (B, S)
+        ids[:, 0] = tokens.cls_token_id
+        labels = {}
+        types = np.zeros_like(ids)
+        if self.head == "pretraining":
+            cuts, is_random = self._pairs(corpus, starts, windows, draw)
+            columns = np.arange(self.window)
+            shifted = 1 + columns + (columns >= cuts[:, None])  # (B, S - 3): one [SEP] between
+            np.put_along_axis(ids, shifted, windows, axis=1)
+            types[:] = np.arange(self.length) > cuts[:, None] + 1
+            labels["next_sentence_label"] = is_random.astype(np.int64)
+        else:
+            ids[:, 1:-1] = windows
+        special = np.isin(ids, [tokens.cls_token_id, tokens.sep_token_id, tokens.unk_token_id])
+        masked = mask_tokens(
+            ids,
+            ~special,
+            draw,
+            mask_token_id=tokens.mask_token_id,
+            vocab_size=len(tokens),
+            first_token_id=max(tokens.all_special_ids) + 1 if _specials_lead(tokens) else 0,
+            fraction=self.mask_fraction,
+        )
+        return {**masked, "token_type_ids": types, **labels}
+
+    def _pairs(
+        self, corpus: Corpus, starts: Array, windows: Array, draw: np.random.Generator
+    ) -> tuple[Array, Array]:
+        """Where each window is cut (B,), and which second texts were replaced (B,)."""
+        low = self.window // 4
+        wanted = starts + draw.integers(low, self.window - low, len(starts))
+        places = np.searchsorted(corpus.sentence_starts, wanted)
+        ends = corpus.sentence_starts[np.minimum(places, len(corpus.sentence_starts) - 1)]
+        inside = (ends - starts >= low) & (ends - starts <= self.window - low)
+        cuts = np.where(inside, ends, wanted) - starts
+        is_random = draw.random(len(starts)) < 0.5
+        others = corpus.sentence_starts[draw.integers(0, len(corpus.sentence_starts), len(starts))]
+        for row in np.flatnonzero(is_random):
+            count = self.window - cuts[row]
+            place = min(others[row], len(corpus.ids) - count)
+            windows[row, cuts[row] :] = corpus.ids[place : place + count]
+        return cuts, is_random
+
+    def evaluate(self, run: Run) -> dict[str, float]:
+        """Loss, perplexity and accuracy at masked tokens, and accuracy of the pairs."""
+        if self.validation is None:
+            return {}
+        available = len(self.validation.ids) // self.window
+        chosen = np.linspace(0, available - 1, min(available, self.validation_rows)).astype(int)
+        loss = right = count = pairs_right = 0.0
+        for first in range(0, len(chosen), _ROWS_AT_A_TIME):
+            places = chosen[first : first + _ROWS_AT_A_TIME] * self.window
+            rows = self._rows(self.validation, places, generator(_VALIDATION_SEED, first))
+            labels, pairs = rows.pop("labels"), rows.pop("next_sentence_label", None)
+            output: Any = run(rows)
+            logits = output.prediction_logits if pairs is not None else output.logits
+            counted = labels != IGNORED_LABEL
+            loss += float(_cross_entropies(logits[counted], labels[counted]).sum())
+            right += float((logits[counted].argmax(-1) == labels[counted]).sum())
+            count += float(counted.sum())
+            if pairs is not None:
+                pairs_right += float((output.seq_relationship_logits.argmax(-1) == pairs).sum())
+        result = {
+            "loss": loss / count,
+            "perplexity": math.exp(min(loss / count, 700.0)),
+            "accuracy": right / count,
+        }
+        if self.head == "pretraining":
+            result["next_sentence_accuracy"] = pairs_right / len(chosen)
+        return result
+
+
+def _specials_lead(tokenizer: Any) -> bool:
+    """Whether the special tokens are the vocabulary's first, as in vocabularies trained here."""
+    return sorted(tokenizer.all_special_ids) == list(range(len(tokenizer.all_special_ids)))
+
+
+def _cross_entropies(logits: Array, labels: Array) -> Array:
+    """(N, V) and (N,) -> (N,), in float64."""
+    logits = logits.astype(np.float64)
+    logits -= logits.max(axis=-1, keepdims=True)
+    chosen: Array = logits[np.arange(len(labels)), labels]
+    normalizers: Array = np.log(np.exp(logits).sum(axis=-1))
+    return normalizers - chosen
