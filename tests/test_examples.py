@@ -21,13 +21,13 @@ ENVIRONMENT = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu", "OMP_NUM_THRE
 COMMAND = [sys.executable, "-W", "error::DeprecationWarning:__main__"]
 
 
-def run_example(name: str, folder: Path, *options: str) -> str:
+def run_example(name: str, folder: Path, *options: str, kind: str = "fine_tune") -> str:
     """What an example prints, with a folder of its own."""
     missing = [module for module in NEEDS[name] if not importlib.util.find_spec(module)]
     if missing:
-        pytest.skip(f"fine_tune_{name}.py needs {' and '.join(missing)}")
+        pytest.skip(f"{kind}_{name}.py needs {' and '.join(missing)}")
     done = subprocess.run(
-        [*COMMAND, str(EXAMPLES / f"fine_tune_{name}.py"), *options],
+        [*COMMAND, str(EXAMPLES / f"{kind}_{name}.py"), *options],
         cwd=folder, capture_output=True, text=True, check=False, env=os.environ | ENVIRONMENT,
     )  # fmt: skip
     assert done.returncode == 0, (name, options, done.stdout, done.stderr)
@@ -108,3 +108,54 @@ def test_examples_differ_only_where_the_frameworks_do() -> None:
         assert {"train", "main"} <= functions.keys()
 
     assert common[0] == common[1] == common[2]
+
+
+@pytest.fixture(scope="module", params=NEEDS)
+def pretrained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The result of pretraining for twenty steps."""
+    folder = tmp_path_factory.mktemp(f"pretrained-{request.param}")
+    text = run_example(request.param, folder, "--steps", "20", "--json", kind="pretrain")
+    return SimpleNamespace(name=request.param, result=json.loads(text))
+
+
+@pytest.fixture(scope="module")
+def torch_pretraining_losses(tmp_path_factory: pytest.TempPathFactory) -> list[float]:
+    """The losses of pretraining in PyTorch."""
+    folder = tmp_path_factory.mktemp("pretraining-reference")
+    options = ("--steps", "20", "--json")
+    return json.loads(run_example("torch", folder, *options, kind="pretrain"))["losses"]
+
+
+def test_pretraining_lowers_the_loss_of_text_not_trained_on(pretrained: Any) -> None:
+    result = pretrained.result
+
+    assert result["last_loss"] < result["first_loss"] - 0.5
+    assert result["loss_after"] < result["loss_before"] - 0.5
+
+
+def test_pretrained_folder_has_the_same_loss_in_numpy(pretrained: Any) -> None:
+    result = pretrained.result
+
+    assert result["loss_in_numpy"] == pytest.approx(result["loss_after"], rel=1e-5)
+
+
+def test_pretraining_losses_are_those_of_the_torch_example(
+    pretrained: Any, torch_pretraining_losses: list[float]
+) -> None:
+    # Measured: 1.0e-5 for Keras, because of its epsilon, and 1.9e-6 for JAX.
+    limit = 1e-4 if pretrained.name == "keras" else 2e-5
+
+    pairs = zip(pretrained.result["losses"], torch_pretraining_losses, strict=True)
+
+    errors = [relative_error(*pair) for pair in pairs]
+    assert len(errors) == 20
+    assert max(errors) <= limit, errors
+
+
+def test_text_of_pretraining_names_losses(tmp_path: Path) -> None:
+    text = run_example("torch", tmp_path, "--steps", "1", "--layers", "1", kind="pretrain")
+
+    assert [line.split(":")[0].split(" of")[0] for line in text.splitlines()] == [
+        "Loss", "Loss", "Loaded in NumPy",
+    ]  # fmt: skip
+    assert (tmp_path / "pretrained-torch" / "model.safetensors").is_file()
