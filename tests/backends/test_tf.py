@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import mobilebert
 from metrics import channel_error, gradient_errors, output_errors, relative_error, tensor_error
 from mobilebert_conformance.cases import small_config
 from mobilebert_conformance.weights import random_weights
@@ -557,6 +558,25 @@ def test_compiled_training_through_xla_gives_the_same_history(make: Any) -> None
         model.compile(optimizer=keras.optimizers.SGD(0.01), jit_compile=jit_compile)
         data = batch_of(model) | labels_of(model)
         histories.append(model.fit(data, epochs=3, verbose=0).history["loss"])
+
+    assert tensor_error(*histories) <= 1e-6  # Keras keeps its averages in float32
+
+
+@pytest.mark.parametrize(("jit_compile", "labels_in"), [(False, "y"), (True, "x")])
+def test_fit_on_labelled_positions_gives_the_history_of_all(
+    make: Any, jit_compile: bool, labels_in: str
+) -> None:
+    batch = batch_of(make("masked-lm"))
+    labels = np.where(np.arange(batch["input_ids"].size) % 4, -100, 7).reshape(3, -1)
+    chosen = mobilebert.labelled_positions(labels, at_most=5)
+    full = {"input_ids": batch["input_ids"], "labels": labels}
+    few = {"input_ids": batch["input_ids"], **chosen}
+    histories = []
+    for inputs in (full, few):
+        model = make("masked-lm", attention_probs_dropout_prob=0.0)
+        model.compile(optimizer=keras.optimizers.SGD(0.01), jit_compile=jit_compile)
+        y = inputs.pop("labels") if labels_in == "y" else None
+        histories.append(model.fit(inputs, y, epochs=3, verbose=0).history["loss"])
 
     assert tensor_error(*histories) <= 1e-6  # Keras keeps its averages in float32
 
