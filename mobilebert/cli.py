@@ -16,6 +16,7 @@ from mobilebert.commands import (
     convert,
     demo,
     diff,
+    fill_mask,
     inspect,
     predict,
     show_error,
@@ -61,7 +62,8 @@ def _mobilebert(
 ) -> None:
     """MobileBERT for NumPy, PyTorch, TensorFlow and JAX.
 
-    Start with `mobilebert backends` for what is installed, `mobilebert demo` for all of it at work,
+    Start with `mobilebert fill-mask "The [MASK] was dark."`, which needs nothing but this package,
+    `mobilebert backends` for what is installed, and `mobilebert demo` for all of it at work. Then
     `mobilebert inspect FOLDER` for a checkpoint of your own, `mobilebert predict` to run it on
     texts, `mobilebert convert` and `mobilebert diff` to move it between frameworks, and `mobilebert
     conformance` for the proof that all backends compute the same.
@@ -71,6 +73,7 @@ def _mobilebert(
 app.command("backends")(backends.command)
 app.command("inspect")(inspect.command)
 app.command("predict")(predict.command)
+app.command("fill-mask")(fill_mask.command)
 app.command("convert")(convert.command)
 app.command("diff")(diff.command)
 app.command("demo")(demo.command)

@@ -11,7 +11,6 @@ from mobilebert.commands import (
     AsJson,
     GivenDialect,
     GivenFormat,
-    Source,
     console,
     new_table,
     plain,
@@ -27,7 +26,14 @@ _GROUP = re.compile(r"(mobilebert\.encoder\.layer\.(?:\d+|\{.*?\})|mobilebert\.\
 
 
 def command(
-    source: Source,
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            help="A folder, a weights file, a packaged name or a hub id.  [default: the packaged "
+            "mobilebert-nano]",
+            show_default=False,
+        ),
+    ] = None,
     tensors: Annotated[
         bool, typer.Option("--tensors", help="List every tensor, not one row for those alike.")
     ] = False,
@@ -41,6 +47,7 @@ def command(
 
     For example:
 
+    - `mobilebert inspect`: the packaged model
     - `mobilebert inspect my-model`: a folder, tensors alike in one row
     - `mobilebert inspect my-model/model.safetensors --tensors`: a file, every tensor in its own row
     - `mobilebert inspect bert.ckpt.index --dialect google`: a checkpoint of Google's code

@@ -19,7 +19,7 @@ from mobilebert_core.backend import BackendInfo
 from mobilebert_core.checkpoints import save_checkpoint
 from mobilebert_core.inspection import collapse, inspect_checkpoint
 
-COMMANDS = ("backends", "inspect", "demo", "convert", "diff", "predict")
+COMMANDS = ("backends", "inspect", "demo", "convert", "diff", "predict", "fill-mask")
 FRAMEWORKS = "{'torch', 'tensorflow', 'keras', 'jax', 'flax'}"
 
 runner = CliRunner()
@@ -94,7 +94,7 @@ def test_version_is_that_of_the_distribution() -> None:
 
 
 def test_usage_error_has_exit_code_2() -> None:
-    assert runner.invoke(app, ["inspect"]).exit_code == 2
+    assert runner.invoke(app, ["diff"]).exit_code == 2
 
 
 def test_library_error_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
