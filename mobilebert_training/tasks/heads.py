@@ -9,10 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from mobilebert_core.errors import InputError
+from mobilebert_training.readers.conll import Sentence, read_conll
 from mobilebert_training.readers.json_lines import read_json_lines
 from mobilebert_training.readers.plain_text import read_plain_text
 from mobilebert_training.readers.records import Record
+from mobilebert_training.readers.squad import Question, read_squad
 from mobilebert_training.readers.tables import SEPARATORS, read_table
+from mobilebert_training.tasks.choices import ChoiceExample, choice_examples
+from mobilebert_training.tasks.multiple_choice import MultipleChoice
+from mobilebert_training.tasks.next_sentence_prediction import NextSentencePrediction
+from mobilebert_training.tasks.question_answering import QuestionAnswering
 from mobilebert_training.tasks.sequence_classification import SequenceClassification
 from mobilebert_training.tasks.supervised import SupervisedTask
 from mobilebert_training.tasks.texts import (
@@ -23,6 +29,7 @@ from mobilebert_training.tasks.texts import (
     TextExample,
     text_examples,
 )
+from mobilebert_training.tasks.token_classification import TokenClassification
 
 FORMATS = ("tsv", "csv", "jsonl", "conll", "json", "txt")
 _ENDINGS = {"tab": "tsv", "ndjson": "jsonl", "bio": "conll", "iob": "conll"}
@@ -134,6 +141,34 @@ def _read_labelled_texts(path: Path, label: str, encoding: str) -> list[TextExam
     ]
 
 
+def _read_pairs(path: Path, **reading: Any) -> list[TextExample]:
+    return _read_texts(path, pair=True, **reading)
+
+
+def _read_choices(
+    path: Path,
+    *,
+    text: str | int | None = None,
+    choices: Sequence[str | int] | None = None,
+    label: str | int | None = None,
+    **reading: Any,
+) -> list[ChoiceExample]:
+    known, named = (*TEXT_NAMES, *LABEL_NAMES), (text, label, *(choices or ()))
+    records = read_records(path, known, named, **reading)
+    return choice_examples(records, text=text, choices=choices, label=label)
+
+
+def _read_sentences(path: Path, *, format: str | None, encoding: str) -> list[Sentence]:
+    # Files of tags have all kinds of endings, and only one format.
+    find_format(path, format or "conll", ("conll",))
+    return read_conll(path, encoding)
+
+
+def _read_questions(path: Path, *, format: str | None, encoding: str) -> list[Question]:
+    find_format(path, format, ("json",))
+    return read_squad(path, encoding)
+
+
 _TABLE = ("header", "quoted")
 _TEXTS = ("text", "text_pair", "label", *_TABLE)
 
@@ -145,5 +180,22 @@ OPENINGS: Mapping[str, Opening] = {
         _TEXTS,
         ("labels", "problem_type", "metric", "threshold"),
         read_labelled=_read_labelled_texts,
+    ),
+    "next-sentence-prediction": Opening(
+        _read_pairs, NextSentencePrediction, 128, _TEXTS, ("metric",)
+    ),
+    "multiple-choice": Opening(
+        _read_choices, MultipleChoice, 128, ("text", "choices", "label", *_TABLE), ("metric",)
+    ),
+    "token-classification": Opening(
+        _read_sentences, TokenClassification, 128, (), ("labels", "metric")
+    ),
+    "question-answering": Opening(
+        _read_questions,
+        QuestionAnswering,
+        384,
+        (),
+        ("metric", "stride", "candidates", "most_answer_tokens", "null_threshold"),
+        group=lambda question: question.context,
     ),
 }

@@ -71,7 +71,8 @@ def open_task(
     _check_options(head, opening, options)
     if "labels" in options:
         options["labels"] = _read_labels(options["labels"])
-    limit = min(max_length or opening.max_length, tokenizer.model_max_length)
+    limit = opening.max_length if max_length is None else max_length
+    limit = min(limit, tokenizer.model_max_length)
     reading = {"format": format, "encoding": encoding}
     training = _read(opening, train_files, reading, options)
     if validation_files is not None:

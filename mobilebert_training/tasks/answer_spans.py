@@ -1,0 +1,152 @@
+"""Paragraphs cut into windows, answers as spans of tokens, and back from tokens to text.
+
+A row is `[CLS] question [SEP] window of the paragraph [SEP]`; consecutive windows share `stride`
+tokens. Spans count tokens of the row, and 0, the place of [CLS], says that a window has no answer.
+Read next: `question_answering.py`.
+
+S sequence  W tokens of the paragraph in a window
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mobilebert_core.errors import InputError
+from mobilebert_training.readers.squad import Answer, Question
+from mobilebert_training.tasks.examples import Array, call_tokenizer, chunks
+
+MOST_QUESTION_TOKENS = 64  # what BERT's own code keeps of a question
+NO_ANSWER = (0, 0)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A question with part of its paragraph.
+
+    Attributes:
+        question: its index.
+        input_ids: (S,).
+        token_type_ids: (S,).
+        first: where the paragraph begins.
+        offsets: (W, 2), the characters of the paragraph that a token stands for.
+    """
+
+    question: int
+    input_ids: Array
+    token_type_ids: Array
+    first: int
+    offsets: Array
+
+
+@dataclass(frozen=True)
+class Span:
+    """Part of a window that may be the answer: its score, and its characters."""
+
+    score: float
+    start: int
+    end: int
+
+
+def make_windows(
+    tokenizer: Any, questions: Sequence[Question], max_length: int, stride: int | None
+) -> Iterator[Window]:
+    """The windows of all questions, in their order.
+
+    Args:
+        tokenizer: what `mobilebert.load_tokenizer` returns.
+        questions: a question that takes more than 64 tokens, or half a row, is cut.
+        max_length: tokens of a row.
+        stride: how many tokens consecutive windows share; None takes 128, or a third of a row.
+
+    Raises:
+        InputError: windows would not move on.
+    """
+    room = max_length - tokenizer.num_special_tokens_to_add(pair=True)
+    most = min(MOST_QUESTION_TOKENS, room // 2)
+    stride = min(128, max_length // 3, max(0, room - most - 1)) if stride is None else stride
+    if most < 1 or not 0 <= stride < room - most:
+        raise InputError(
+            f"max_length={max_length} and stride={stride} do not go together: {most} tokens are "
+            f"for the question and {room - most} for the paragraph; give a stride from 0 on and "
+            "below that"
+        )
+    for numbers in chunks(range(len(questions)), 256):
+        encoded = call_tokenizer(
+            tokenizer,
+            _cut_questions(tokenizer, [questions[number].question for number in numbers], most),
+            [questions[number].context for number in numbers],
+            truncation="only_second",
+            max_length=max_length,
+            stride=stride,
+            return_overflowing_tokens=True,
+            return_offsets_mapping=True,
+        )
+        for row, place in enumerate(encoded["overflow_to_sample_mapping"]):
+            types = np.array(encoded["token_type_ids"][row], np.int32)  # (S,)
+            first = int(types.argmax())
+            offsets = np.array(encoded["offset_mapping"][row][first:-1], np.int32).reshape(-1, 2)
+            ids = np.array(encoded["input_ids"][row], np.int32)  # (S,)
+            yield Window(numbers[place], ids, types, first, offsets)
+
+
+def _cut_questions(tokenizer: Any, texts: Sequence[str], most: int) -> list[str]:
+    encoded = call_tokenizer(
+        tokenizer,
+        list(texts),
+        add_special_tokens=False,
+        return_offsets_mapping=True,
+        verbose=False,
+    )
+    return [
+        text[: offsets[most - 1][1]] if len(offsets) > most else text
+        for text, offsets in zip(texts, encoded["offset_mapping"], strict=True)
+    ]
+
+
+def find_span(window: Window, answer: Answer | None) -> tuple[int, int]:
+    """First and last token of an answer; `NO_ANSWER` where the window does not hold all of it."""
+    if answer is None or not len(window.offsets):
+        return NO_ANSWER
+    text = answer.text.strip()
+    start = answer.start + len(answer.text) - len(answer.text.lstrip())
+    end = start + len(text)
+    inside = (window.offsets[:, 1] > start) & (window.offsets[:, 0] < end)  # (W,)
+    if not inside.any() or start < window.offsets[0, 0] or end > window.offsets[-1, 1]:
+        return NO_ANSWER
+    tokens = np.flatnonzero(inside)
+    return window.first + int(tokens[0]), window.first + int(tokens[-1])
+
+
+def best_span(
+    window: Window, start_logits: Array, end_logits: Array, *, candidates: int, most_tokens: int
+) -> Span | None:
+    """The likeliest answer in a window.
+
+    Args:
+        window: of S tokens.
+        start_logits: (S,).
+        end_logits: (S,).
+        candidates: how many of the best starts and of the best ends are combined.
+        most_tokens: the longest answer.
+
+    Returns:
+        None where no start and end go together.
+    """
+    inside = slice(window.first, window.first + len(window.offsets))
+    starts, ends = (
+        np.argsort(-logits[inside], kind="stable")[:candidates]
+        for logits in (start_logits, end_logits)
+    )
+    scores = start_logits[inside][starts][:, None] + end_logits[inside][ends]  # (starts, ends)
+    lengths = ends - starts[:, None] + 1  # (starts, ends)
+    scores = np.where((lengths > 0) & (lengths <= most_tokens), scores, -np.inf)
+    if not scores.size or np.isneginf(scores).all():
+        return None
+    start, end = np.unravel_index(scores.argmax(), scores.shape)
+    return Span(
+        float(scores[start, end]),
+        int(window.offsets[starts[start], 0]),
+        int(window.offsets[ends[end], 1]),
+    )
