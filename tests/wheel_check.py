@@ -11,6 +11,7 @@ from pathlib import Path
 EXPECTED = {
     "mobilebert",
     "mobilebert_core",
+    "mobilebert_training",
     "mobilebert_numpy",
     "mobilebert_torch",
     "mobilebert_tf",
@@ -27,13 +28,25 @@ def check_names(wheel: Path) -> None:
     assert names == EXPECTED, f"top-level names {sorted(names)}, expected {sorted(EXPECTED)}"
 
 
+def check_packaged() -> None:
+    """The packaged model and its tokenizer, by default and by name."""
+    import mobilebert
+
+    batch = mobilebert.load_tokenizer()("It was a dark [MASK].", return_tensors="np")
+    output = mobilebert.load(backend="numpy")(**batch)
+    named = mobilebert.load("mobilebert-nano", backend="numpy")
+    assert output.logits.shape[-1] == named.config.vocab_size == 8000, output.logits.shape
+    (words,) = mobilebert.fill_mask("It was a dark [MASK].", backend="numpy")
+    assert len(words.masks[0]) == 5, words
+
+
 def check_use() -> None:
     """A tokenizer without files; a checkpoint saved, loaded, converted; a head on real text."""
     import mobilebert
 
     assert "site-packages" in str(mobilebert.__file__), mobilebert.__file__
     config = mobilebert.Config(num_hidden_layers=2)
-    tokenizer = mobilebert.load_tokenizer()
+    tokenizer = mobilebert.load_tokenizer("mobilebert-uncased")
     with tempfile.TemporaryDirectory() as folder:
         made = mobilebert.create(config, "masked-lm", backend="numpy", seed=3)
         mobilebert.save(made, Path(folder) / "model", tokenizer=tokenizer)
@@ -47,5 +60,6 @@ def check_use() -> None:
 
 if __name__ == "__main__":
     check_names(Path(sys.argv[1]))
+    check_packaged()
     check_use()
     print("the wheel works")

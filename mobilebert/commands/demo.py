@@ -1,4 +1,4 @@
-"""`mobilebert demo`: every head in every backend on real sentences, in one table."""
+"""`mobilebert demo`: what the packaged models say, and every head in every backend, compared."""
 
 import math
 import os
@@ -17,9 +17,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from mobilebert.commands import console, new_table, plain, print_json
+from mobilebert_core import packaged
 
 if TYPE_CHECKING:
     from mobilebert_core.demonstration import Measurement, Participant
+    from mobilebert_core.showcase import Saying
 
 
 class _Dtype(StrEnum):
@@ -34,35 +36,45 @@ def command(
         typer.Option(help="Run this backend only; may be given several times.  [default: all]"),
     ] = None,
     dtype: Annotated[_Dtype, typer.Option(help="What the models compute in.")] = _Dtype.FLOAT32,
-    layers: Annotated[int, typer.Option(min=1, help="Layers of the model.")] = 24,
-    seed: Annotated[int, typer.Option(help="Seed of the weights.")] = 0,
+    layers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Take a model of full width with this many layers and random weights.  "
+            "[default: the packaged mobilebert-nano]",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of weights that are random.")] = 0,
     folder: Annotated[
-        Path | None, typer.Option(help="Make the checkpoint in this empty folder and keep it.")
+        Path | None,
+        typer.Option(help="With --layers: make the checkpoint in this empty folder and keep it."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Run every head in every installed backend on real sentences and compare them.
+    """Run the packaged model: every head in every installed backend, on real sentences, compared.
 
-    Makes a checkpoint folder of full size with seeded weights and the real vocabulary, loads it in
-    each backend, and measures how far each is from NumPy in float64 and how long a call takes. Ends
-    with exit code 1 when something fails or deviates too much.
+    First shows what the packaged models say of a few sentences. Then loads mobilebert-nano in each
+    backend, and measures how far each is from NumPy in float64 and how long a call takes. Ends with
+    exit code 1 when something fails or deviates too much.
 
     For example:
 
     - `mobilebert demo`: everything that is installed, in float32
     - `mobilebert demo --backend torch --dtype bfloat16`: one backend, another dtype
-    - `mobilebert demo --layers 2 --folder demo-model`: a small checkpoint that stays there
+    - `mobilebert demo --layers 24`: of the size of the published model, with random weights
+    - `mobilebert demo --layers 2 --folder demo-model`: such a checkpoint that stays there
     - `mobilebert demo --json`: for programs
     """
     from mobilebert_core import demonstration
     from mobilebert_core.heads import HEADS
 
-    if folder is not None and folder.exists() and (folder.is_file() or any(folder.iterdir())):
-        raise typer.BadParameter(f"{folder} is there and not empty.", param_hint="--folder")
+    _check_folder(folder, layers)
+    sayings = _showcase(quiet=as_json) if layers is None else []
     with (
         _quiet_frameworks() as stream,
         _progress(stream) as progress,
-        _checkpoint_folder(folder) as path,
+        _checkpoint_folder(folder, layers) as path,
     ):
         task = progress.add_task("Importing the frameworks", total=None)
 
@@ -72,22 +84,58 @@ def command(
         found = demonstration.participants(backend or (), dtype.value)
         running = [each.name for each in found if not each.absence]
         progress.update(task, total=len(HEADS) * len(running))
-        config = demonstration.demonstration_config(layers)
-        announce(f"Making a checkpoint of {config.num_hidden_layers} layers")
-        demonstration.make_checkpoint(path, config, seed)
+        if layers is not None:
+            announce(f"Making a checkpoint of {layers} layers")
+            demonstration.make_checkpoint(path, demonstration.demonstration_config(layers), seed)
         results = []
         for result in demonstration.demonstrate(
             path, running, dtype=dtype.value, seed=seed, announce=announce
         ):
             results.append(result)
             progress.advance(task)
-    setting = {"layers": layers, "dtype": dtype.value, "seed": seed}
+    setting = {"model": _model(layers), "layers": layers, "dtype": dtype.value, "seed": seed}
     if as_json:
-        print_json(_as_dict(setting, found, results))
+        said = {"showcase": [asdict(each) for each in sayings]} if layers is None else {}
+        print_json(_as_dict(setting, found, results) | said)
     else:
         _print(setting, found, results, folder)
     if not _passed(found, results):
         raise typer.Exit(1)
+
+
+def _check_folder(folder: Path | None, layers: int | None) -> None:
+    if folder is None:
+        return
+    if layers is None:
+        raise typer.BadParameter(
+            "The packaged model is kept already; give --layers for a checkpoint to be made.",
+            param_hint="--folder",
+        )
+    if folder.exists() and (folder.is_file() or any(folder.iterdir())):
+        raise typer.BadParameter(f"{folder} is there and not empty.", param_hint="--folder")
+
+
+def _showcase(*, quiet: bool) -> "list[Saying]":
+    """What the packaged models say, in a table unless it is to be quiet."""
+    from mobilebert_core.showcase import showcase
+
+    sayings = list(showcase())
+    if not quiet:
+        table = new_table("What the packaged models say", "model", "text", "answer")
+        before = ""
+        for each in sayings:
+            name = each.model if each.model != before else ""
+            table.add_row(plain(name, "bold"), plain(each.text), plain(each.said, "green"))
+            before = each.model
+        console().print(table)
+    return sayings
+
+
+def _model(layers: int | None) -> str:
+    """What the table is about."""
+    if layers is None:
+        return packaged.DEFAULT
+    return f"random weights, {layers} layer{'s' * (layers > 1)}"
 
 
 @contextmanager
@@ -130,10 +178,10 @@ def _progress(stream: TextIO) -> Progress:
 
 
 @contextmanager
-def _checkpoint_folder(folder: Path | None) -> Iterator[Path]:
-    """The folder to keep, or one that goes at the end."""
-    if folder is not None:
-        yield folder
+def _checkpoint_folder(folder: Path | None, layers: int | None) -> Iterator[Path]:
+    """The packaged model; or a folder to keep, or one that goes at the end."""
+    if layers is None or folder is not None:
+        yield packaged.default() if folder is None else folder
         return
     with tempfile.TemporaryDirectory(prefix="mobilebert-demo-") as temporary:
         yield Path(temporary) / "checkpoint"
@@ -170,10 +218,9 @@ def _print(
     from mobilebert_core.demonstration import LIMITS
 
     limit = LIMITS[setting["dtype"]]
-    plural = "s" * (setting["layers"] > 1)
     table = new_table(
-        f"Largest deviation and time of a call: {setting['layers']} layer{plural}, "
-        f"{setting['dtype']}, seed {setting['seed']}",
+        f"Largest deviation and time of a call: {setting['model']}, {setting['dtype']}, "
+        f"seed {setting['seed']}",
         "head",
     )
     for each in found:
@@ -184,7 +231,7 @@ def _print(
         table.add_row(head, *(_cell(cells.get((head, each.name))) for each in found))
     output = console()
     output.print(table)
-    output.print(plain(_explanation(limit), "dim"))
+    output.print(plain(_explanation(limit, setting["layers"]), "dim"))
     for result in results:
         if result.fault:
             fault = f"{result.backend}, {result.head}: {result.fault}"
@@ -203,12 +250,22 @@ def _cell(result: "Measurement | None") -> Text:
     return plain(text, "red" if result.fault else "")
 
 
-def _explanation(limit: float) -> str:
-    return (
+def _explanation(limit: float, layers: int | None) -> str:
+    deviation = (
         "Deviation: rms of the difference from the NumPy backend in float64 over the rms of its "
-        "values, the worst channel of hidden states and the worst row of anything else. On 24 "
-        "layers rounding alone gives up to 2e-5 in float32, 3e-14 in float64 and 0.3 in bfloat16; "
-        f"above {limit:.0e} is a fault, in red. Milliseconds: median of up to 3 calls after the "
-        "first, NumPy in and NumPy out; other programs disturb it. The weights are random: what "
-        "the model says means nothing."
+        "values, the worst channel of hidden states and the worst row of anything else; above "
+        f"{limit:.0e} is a fault, in red. "
+    )
+    milliseconds = (
+        "Milliseconds: median of up to 3 calls after the first, NumPy in and NumPy out; other "
+        "programs disturb it. "
+    )
+    if layers is None:
+        return (
+            f"{deviation}{milliseconds}Heads that the model was not trained for have random "
+            "classifiers. Models of the published size, with random weights: --layers 24."
+        )
+    return (
+        f"{deviation}On 24 layers rounding alone gives up to 2e-5 in float32, 3e-14 in float64 and "
+        f"0.3 in bfloat16. {milliseconds}The weights are random: what the model says means nothing."
     )

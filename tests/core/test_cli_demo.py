@@ -1,7 +1,8 @@
-"""`mobilebert demo`, on a small model."""
+"""`mobilebert demo`, on the packaged model and on a small one of random weights."""
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.demonstration import Measurement, Participant
 from mobilebert_core.heads import HEADS
 from mobilebert_core.loading import load
+from mobilebert_core.showcase import showcase
 from mobilebert_core.tokenization import load_tokenizer
 
 runner = CliRunner()
@@ -69,14 +71,58 @@ def run(*arguments: str) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-def test_demo_shows_every_head_in_every_installed_backend(temporary: Path) -> None:
-    code, output, _ = run()
+def packaged_run(*arguments: str) -> tuple[int, str, str]:
+    result = runner.invoke(app, ["demo", *arguments], catch_exceptions=False)
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.mark.parametrize("runs", [run, packaged_run])
+def test_demo_shows_every_head_in_every_installed_backend(
+    temporary: Path, runs: Callable[..., tuple[int, str, str]]
+) -> None:
+    code, output, _ = runs()
     assert code == 0
     rows = {line.split()[0]: line for line in output.splitlines() if line.strip()}
     assert all(name in rows["head"] for name in registry.usable_names())
     for head in HEADS:
         assert rows[head].count(" ms") == len(registry.usable_names())
     assert list(temporary.glob("mobilebert-*")) == []
+
+
+def test_demo_takes_the_packaged_model_when_no_layers_are_asked_for() -> None:
+    code, output, _ = packaged_run("--backend", "numpy", "--dtype", "float64", "--json")
+    values = json.loads(output)
+    assert code == 0
+    assert (values["model"], values["layers"]) == ("mobilebert-nano", None)
+    assert {row["deviation"] for row in values["results"]} == {0.0}
+
+
+def test_demo_begins_with_what_the_packaged_models_say() -> None:
+    _, output, _ = packaged_run("--backend", "numpy")
+    told = list(showcase())
+    assert told
+    assert all(each.text in output and each.said in output for each in told)
+    assert output.index(told[-1].said) < output.index("Largest deviation")
+
+
+def test_demo_tells_what_the_packaged_models_say_when_json_is_asked_for() -> None:
+    values = json.loads(packaged_run("--backend", "numpy", "--json")[1])
+    assert [(row["text"], row["said"]) for row in values["showcase"]] == [
+        (each.text, each.said) for each in showcase()
+    ]
+
+
+def test_demo_says_nothing_of_sentences_when_weights_are_random() -> None:
+    _, output, _ = run("--backend", "numpy")
+    assert "packaged models say" not in output
+    assert "means nothing" in output
+
+
+def test_demo_refuses_a_folder_when_nothing_is_made(tmp_path: Path) -> None:
+    code, _, error = packaged_run("--folder", str(tmp_path / "new"))
+    assert code == 2
+    assert "--layers" in error
+    assert not (tmp_path / "new").exists()
 
 
 def test_demo_runs_the_named_backend_alone(temporary: Path) -> None:

@@ -1,0 +1,78 @@
+"""What the packaged models say of sentences, with models that are made for the test."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mobilebert
+from mobilebert_core import packaged
+from mobilebert_core.showcase import Saying, showcase
+
+Pack = Callable[[str, str, dict[int, str], int], None]
+KINDS = {0: "O", 1: "B-person", 2: "I-person", 3: "B-place", 4: "I-place"}
+
+
+@pytest.fixture
+def pack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pack:
+    """Packages a model that prefers one label, in a folder that is empty but for the default."""
+    shutil.copytree(packaged.default(), tmp_path / packaged.DEFAULT)
+    monkeypatch.setattr(packaged, "_FOLDER", tmp_path)
+
+    def add(name: str, head: str, labels: dict[int, str], likeliest: int) -> None:
+        config = mobilebert.Config.preset("nano", num_hidden_layers=1, id2label=labels)
+        backend = mobilebert.get_backend("numpy")
+        weights: dict[str, Any] = dict(backend.weights(mobilebert.create(config, head, "numpy")))
+        weights["classifier.bias"] = weights["classifier.bias"].copy()
+        weights["classifier.bias"][likeliest] += 100
+        model = backend.build(config, head, weights, dtype="float32", device=None)
+        mobilebert.save(model, tmp_path / name, tokenizer=mobilebert.load_tokenizer())
+
+    return add
+
+
+def said_by(name: str) -> list[Saying]:
+    return [each for each in showcase() if each.model == name]
+
+
+def test_words_are_those_of_fill_mask() -> None:
+    for each in said_by(packaged.DEFAULT):
+        (found,) = mobilebert.fill_mask(each.text, backend="numpy", top=4)
+        words = [part.split()[0] for part in each.said.split(", ")]
+        assert words == [word.token for word in found.masks[0]]
+
+
+def test_default_speaks_first(pack: Pack) -> None:
+    pack("mobilebert-nano-sentiment", "sequence-classification", {0: "bad", 1: "good"}, 1)
+    models = list(dict.fromkeys(each.model for each in showcase()))
+    assert models == ["mobilebert-nano", "mobilebert-nano-sentiment"]
+
+
+def test_sentiment_is_a_label_and_its_probability(pack: Pack) -> None:
+    pack("mobilebert-nano-sentiment", "sequence-classification", {0: "bad", 1: "good"}, 1)
+    assert {each.said for each in said_by("mobilebert-nano-sentiment")} == {"good 100%"}
+
+
+def test_entity_is_the_text_from_its_first_token_to_its_last(pack: Pack) -> None:
+    pack("mobilebert-nano-entities", "token-classification", KINDS, 2)
+    found = said_by("mobilebert-nano-entities")
+    assert [each.said for each in found] == [f"{each.text} (person)" for each in found]
+
+
+def test_entity_begins_at_every_token_when_each_says_so(pack: Pack) -> None:
+    pack("mobilebert-nano-entities", "token-classification", KINDS, 3)
+    for each in said_by("mobilebert-nano-entities"):
+        tokens = mobilebert.load_tokenizer().tokenize(each.text)
+        assert each.said.count("(place)") == len(tokens)
+
+
+def test_no_name_is_told_when_there_is_none(pack: Pack) -> None:
+    pack("mobilebert-nano-entities", "token-classification", KINDS, 0)
+    assert {each.said for each in said_by("mobilebert-nano-entities")} == {"no name"}
+
+
+def test_packaged_model_without_sentences_is_left_out(pack: Pack) -> None:
+    pack("mobilebert-nano-other", "token-classification", KINDS, 0)
+    assert said_by("mobilebert-nano-other") == []
