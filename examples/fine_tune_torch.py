@@ -115,7 +115,7 @@ def main(
 
     Example: python examples/fine_tune_torch.py --data rt-polaritydata --steps 500 --batch-size 32
     """
-    tokenizer = mobilebert.load_tokenizer(source)
+    tokenizer = mobilebert.load_tokenizer(source or "mobilebert-uncased")
     inputs, labels = read_data(data, tokenizer, length, seed)
     kept = len(labels) // 5
     validation = {name: each[:kept] for name, each in inputs.items()}
