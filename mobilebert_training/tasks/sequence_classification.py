@@ -126,7 +126,10 @@ class SequenceClassification(SupervisedTask):
                     "is another column the label, or is it regression (problem_type)?"
                 )
             return names
-        return collect_labels([name for each in examples for name in label_parts(each.label)])
+        names = collect_labels([name for each in examples for name in label_parts(each.label)])
+        if not names:
+            raise InputError("No example has a label; is another column the label?")
+        return names
 
     def _read_labels(self, examples: Sequence[TextExample]) -> Array:
         if self.problem_type == REGRESSION:

@@ -167,7 +167,7 @@ def test_reading_stops_when_there_are_ten_faults(tmp_path: Path) -> None:
 
 def test_the_first_line_of_the_row_is_named_when_a_quotation_does_not_end(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", 'a,b\n"c\nd",e\n"f,g\nh,i\n')
-    with pytest.raises(InputError, match=r"a\.csv cannot be used: line 4: "):
+    with pytest.raises(InputError, match=r"a\.csv cannot be used: line 4: unexpected end"):
         read_table(path, ",")
 
 

@@ -204,6 +204,7 @@ def test_correlations_are_measured_when_labels_are_numbers(tokenizer: Any) -> No
         ),
         ({"problem_type": "regression"}, ["1", True], "line 2: the label is True, expected a num"),
         ({}, ["x", ""], "All examples have the label 'x'"),
+        ({"problem_type": "multi_label_classification"}, ["", ","], "No example has a label"),
         ({}, ["x", "", "y"], "line 2: the label is ''"),
         ({"labels": ["x", "x"]}, ["x", "y"], "labels name x twice"),
         ({"problem_type": "several"}, ["x", "y"], "problem_type='several', expected one of"),
