@@ -4,6 +4,9 @@
     tokenizer = mobilebert.load_tokenizer("path/or/hub-id")
     output = model(**tokenizer("Who wrote it?", "Ada wrote it.", return_tensors="pt"))
 
+Without a source, `load` and `load_tokenizer` take the small model that is packaged, and
+`fill_mask("The [MASK] was dark.")` asks it for a word.
+
 Everything here is imported when it is first used, and a framework only when its backend is asked
 for. `mobilebert.backends()` tells what is installed. The code is in `mobilebert_core`.
 """

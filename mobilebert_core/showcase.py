@@ -75,13 +75,19 @@ def _entities(name: str, texts: tuple[str, ...]) -> Iterator[str]:
     for found in describe_texts(load(name, backend=_BACKEND), tokenizer, texts):
         labels = [each["label"] for each in found["tokens"]]
         offsets = tokenizer(found["text"], return_offsets_mapping=True)["offset_mapping"]
-        spans = _spans(labels, offsets[1:-1])  # without [CLS] and [SEP]
+        spans = entity_spans(labels, offsets[1:-1])  # without [CLS] and [SEP]
         told = [f"{found['text'][start:end]} ({kind})" for kind, start, end in spans]
         yield ", ".join(told) or "no name"
 
 
-def _spans(labels: list[str], offsets: list[tuple[int, int]]) -> list[tuple[str, int, int]]:
-    """Kind, start and end of each entity: `B-` begins one, `I-` of the same kind goes on."""
+def entity_spans(labels: list[str], offsets: list[tuple[int, int]]) -> list[tuple[str, int, int]]:
+    """Kind, start and end of each entity: `B-` begins one, `I-` of the same kind goes on.
+
+    Example:
+        >>> labels = ["B-person", "I-person", "O", "B-place"]  # Ada Lace in London
+        >>> entity_spans(labels, [(0, 3), (4, 8), (9, 11), (12, 18)])
+        [('person', 0, 8), ('place', 12, 18)]
+    """
     spans: list[tuple[str, int, int]] = []
     before = _NO_ENTITY
     for label, (start, end) in zip(labels, offsets, strict=True):

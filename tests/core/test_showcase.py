@@ -9,7 +9,7 @@ import pytest
 
 import mobilebert
 from mobilebert_core import packaged
-from mobilebert_core.showcase import Saying, showcase
+from mobilebert_core.showcase import Saying, entity_spans, showcase
 
 Pack = Callable[[str, str, dict[int, str], int], None]
 KINDS = {0: "O", 1: "B-person", 2: "I-person", 3: "B-place", 4: "I-place"}
@@ -66,6 +66,12 @@ def test_entity_begins_at_every_token_when_each_says_so(pack: Pack) -> None:
     for each in said_by("mobilebert-nano-entities"):
         tokens = mobilebert.load_tokenizer().tokenize(each.text)
         assert each.said.count("(place)") == len(tokens)
+
+
+def test_entity_ends_where_another_kind_begins() -> None:
+    labels = ["I-person", "I-place", "I-place", "O", "I-place"]
+    offsets = [(0, 3), (4, 6), (7, 9), (9, 10), (11, 13)]
+    assert entity_spans(labels, offsets) == [("person", 0, 3), ("place", 4, 9), ("place", 11, 13)]
 
 
 def test_no_name_is_told_when_there_is_none(pack: Pack) -> None:
