@@ -51,7 +51,7 @@ def find_field(
     """
     names = field_names(records)
     if wanted is None:
-        by_lower = {str(name).lower(): name for name in reversed(names)}
+        by_lower = {str(name).lower(): name for name in names}
         return next((by_lower[name] for name in usual if name in by_lower), None)
     if wanted in names:
         return wanted

@@ -187,8 +187,6 @@ def _example(
 
 def _right(label: Any, count: int) -> int | None:
     name = str(label).strip().upper()
-    if isinstance(label, bool) or not isinstance(label, int | str):
-        return None
     for names in ([str(index) for index in range(count)], string.ascii_uppercase[:count]):
         if name in list(names):
             return list(names).index(name)

@@ -7,7 +7,6 @@ else is one class. `problem_type` decides otherwise. Read next: `sequence_classi
 N examples  L labels
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -118,7 +117,8 @@ def _number(label: Any) -> float | None:
         number = float(label)
     except (ValueError, OverflowError):
         return None
-    return number if math.isfinite(number) and abs(number) < 1e30 else None
+    # Neither infinity nor what is no number is smaller.
+    return number if abs(number) < 1e30 else None
 
 
 def _ids(names: Sequence[str], used: Sequence[str]) -> dict[str, int]:

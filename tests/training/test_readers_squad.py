@@ -52,6 +52,13 @@ def test_questions_are_read_when_both_versions_mix(tmp_path: Path) -> None:
     assert first.context == second.context == "Ada wrote the first program in 1843."
 
 
+def test_there_is_no_answer_when_a_question_is_impossible(tmp_path: Path) -> None:
+    content = copy.deepcopy(CONTENT)
+    second = content["data"][1]["paragraphs"][0]["qas"][1]
+    second["answers"] = second.pop("plausible_answers")
+    assert read_squad(write(tmp_path, content))[1].answers == ()
+
+
 def question(content: Any) -> Any:
     return content["data"][1]["paragraphs"][0]["qas"][0]
 
@@ -70,6 +77,14 @@ def question(content: Any) -> Any:
         (
             lambda content: question(content)["answers"][0].update(answer_start=-1),
             "should begin at character -1",
+        ),
+        (
+            lambda content: question(content)["answers"][0].update(text="1843", answer_start=-5),
+            "should begin at character -5",
+        ),
+        (
+            lambda content: question(content)["answers"][0].update(text="da", answer_start=True),
+            "expected text and answer_start",
         ),
         (
             lambda content: question(content)["answers"][0].update(answer_start="0"),

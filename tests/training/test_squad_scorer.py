@@ -81,7 +81,7 @@ def test_no_answer_is_right_when_version_2_has_none() -> None:
 
 def test_an_answer_of_articles_alone_counts_as_none_when_version_2_is_scored() -> None:
     assert score_v2({"q": "the"}, {"q": ["a", "!"]})["exact_match"] == 100.0
-    assert score_v2({"q": "the"}, {"q": ["a", "!"]})["f1"] == 100.0
+    assert score_v2({"q": "the"}, {"q": ["a", "!"]})["no_answer_f1"] == 100.0
 
 
 def test_parts_are_left_out_when_version_2_has_no_such_questions() -> None:

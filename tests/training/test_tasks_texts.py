@@ -101,13 +101,13 @@ def test_the_loss_is_the_mean_over_examples_when_batches_differ_in_size(tokenize
     rows = []
 
     def run(batch: Mapping[str, Any]) -> SequenceClassificationOutput[Any]:
-        rows.append(len(batch["labels"]))
+        rows.append((len(batch["labels"]), words_in(batch).min(), words_in(batch).max()))
         logits = np.stack([words_in(batch), np.ones(len(batch["labels"]))], axis=1)
         loss = sequence_classification_loss(config, logits, batch["labels"])
         return SequenceClassificationOutput(logits=logits, loss=loss)
 
     assert task.evaluate(run)["loss"] == pytest.approx(mean_loss(many))
-    assert rows == [64, 36]
+    assert rows == [(64, 1, 6), (36, 6, 9)]
 
 
 def mean_loss(many: list[TextExample]) -> float:
@@ -237,6 +237,7 @@ def test_next_sentences_are_labelled_zero_when_they_follow(tokenizer: Any) -> No
     assert task.config_changes == {}
     assert [each["label"] for each in task.predict(run)] == [1, 0, 0]
     assert task.evaluate(run)["accuracy"] == 1
-    assert task.baseline()["accuracy"] == pytest.approx(2 / 3)
+    rare = examples(("a", "b", 1), ("c", "d", 1), ("e", "f", 0))
+    assert NextSentencePrediction(pairs, rare, tokenizer).baseline()["accuracy"] == 1 / 3
     with pytest.raises(InputError, match="line 1: the label is 'yes', expected one of 0, 1"):
         NextSentencePrediction(examples(("a", "b", "yes")), [], tokenizer)
