@@ -1,4 +1,5 @@
-"""Training of MobileBERT: data, masking, schedules, metrics, knowledge transfer and the trainer.
+"""Training of MobileBERT: data, masks, schedules, metrics, and what a run writes.
 
-All but `pytorch` is framework-neutral and imports NumPy and the core alone. Read `task.py` first.
+Framework-neutral: NumPy and the core alone. The trainer that calls a framework is in its backend,
+`mobilebert_torch/training`. Read `task.py` first.
 """

@@ -3,7 +3,7 @@
 A task holds its examples, already encoded, and knows no framework: `batch` gives the arrays that a
 model is called with, `evaluate` is handed a function that runs the model. Everything is a function
 of its arguments, so that a resumed run, and one of several processes, sees the same numbers.
-Read next: `settings.py`, `pytorch/trainer.py`.
+Read next: `settings.py`, then `mobilebert_torch/training/trainer.py`.
 
 B batch  C choices  S sequence  P prediction positions
 """
