@@ -25,7 +25,7 @@ def train_vocabulary(
         ConfigError: fewer pieces than the text has characters, with the special tokens.
         InputError: a file cannot be read.
     """
-    from tokenizers import BertWordPieceTokenizer  # type: ignore[attr-defined]
+    from tokenizers import BertWordPieceTokenizer
 
     learner = BertWordPieceTokenizer(lowercase=lowercase)
     # What is hidden already must not become a word of its own.
