@@ -107,6 +107,20 @@ def test_options_reach_the_task_when_given(tmp_path: Path, tokenizer: Any) -> No
     assert (len(first_row(task)), task.metric) == (5, "matthews")
 
 
+def test_rows_are_no_longer_than_the_tokenizer_says_when_more_is_asked(
+    tmp_path: Path, tokenizer: Any
+) -> None:
+    path = write(tmp_path / "a.tsv", "one " * 2000 + "\tx\ntwo\ty\n")
+    task = open_task("sequence-classification", path, path, tokenizer, max_length=1500)
+    assert len(first_row(task)) == tokenizer.model_max_length
+
+
+def test_tagged_words_are_read_when_the_ending_is_odd(tmp_path: Path, tokenizer: Any) -> None:
+    path = write(tmp_path / "a.annotated", "one\tO\n\ntwo\tB-x\n")
+    task = open_task("token-classification", path, path, tokenizer)
+    assert (len(task), len(task.validation)) == (2, 2)
+
+
 @pytest.mark.parametrize(
     ("head", "name", "options", "message"),
     [
