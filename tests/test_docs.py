@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Package -> the framework that it needs.
 PACKAGES = {
     "mobilebert_core": "numpy",
+    "mobilebert_training": "numpy",
     "mobilebert_numpy": "numpy",
     "mobilebert_torch": "torch",
     "mobilebert_tf": "tensorflow",

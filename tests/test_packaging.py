@@ -88,11 +88,12 @@ FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "flax", "transformers", "on
     [
         *sorted((ROOT / "mobilebert_core").rglob("*.py")),
         *sorted((ROOT / "mobilebert").rglob("*.py")),
+        *sorted((ROOT / "mobilebert_training").rglob("*.py")),
         *sorted((ROOT / "conformance").rglob("*.py")),
     ],
     ids=lambda path: path.relative_to(ROOT).as_posix(),
 )
-def test_core_facade_and_conformance_name_no_framework(path: Path) -> None:
+def test_neutral_packages_name_no_framework(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     names = {
         alias.name
@@ -113,7 +114,15 @@ def test_backend_descriptions_import_core_only(path: Path) -> None:
 
 
 def test_files_are_small() -> None:
-    folders = ("mobilebert", "mobilebert_core", "backends", "conformance", "tests", "benchmarks")
+    folders = (
+        "mobilebert",
+        "mobilebert_core",
+        "mobilebert_training",
+        "backends",
+        "conformance",
+        "tests",
+        "benchmarks",
+    )
     large = [
         (path.relative_to(ROOT).as_posix(), path.stat().st_size)
         for folder in folders
