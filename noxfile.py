@@ -96,7 +96,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def core(session: nox.Session) -> None:
     """What must work with no framework installed: core, tokenizers, formats, NumPy, the command."""
-    install(session, "-e", ".[h5]")
+    install(session, "-e", ".[h5,train]")
     install_groups(session, "test")
     session.run("python", "-c", ABSENT.format(others=("torch", "tensorflow", "keras", "jax")))
     run_pytest(session)
