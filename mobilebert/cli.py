@@ -20,6 +20,8 @@ from mobilebert.commands import (
     inspect,
     predict,
     show_error,
+    train,
+    train_tokenizer,
 )
 from mobilebert_core.errors import MobileBertError
 
@@ -77,6 +79,8 @@ app.command("fill-mask")(fill_mask.command)
 app.command("convert")(convert.command)
 app.command("diff")(diff.command)
 app.command("demo")(demo.command)
+app.command("train")(train.command)
+app.command("train-tokenizer")(train_tokenizer.command)
 app.command("conformance")(conformance.command)
 
 

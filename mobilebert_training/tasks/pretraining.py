@@ -8,7 +8,7 @@ B batch  S sequence  P prediction positions  N tokens of a corpus
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -39,8 +39,8 @@ class PretrainingTask:
         InputError: a text is shorter than one row.
     """
 
-    metric: ClassVar[str] = "loss"
-    higher_is_better: ClassVar[bool] = False
+    metric: str = "loss"
+    higher_is_better: bool = False
 
     def __init__(
         self,
