@@ -4,6 +4,7 @@ Under torchrun every process runs this; the first one of all shows what happens.
 """
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from rich.table import Table
 
 from mobilebert.commands import console, plain, print_json, show_warnings
 from mobilebert.commands import train_options as options
-from mobilebert_core.errors import MobileBertError
+from mobilebert_core.errors import MissingDependencyError, MobileBertError, MobileBertWarning
 
 if TYPE_CHECKING:
     from mobilebert_training.training import TrainingResult
@@ -94,14 +95,13 @@ def command(
     given = {name: value for name, value in context.params.items() if value not in (None, ())}
     with _only_the_first_speaks(), show_warnings(), _interruptions_explained(output):
         found = _train(given)
+        picture = _draw(output) if plot and _is_first() else None
     if not _is_first():
         return
-    if plot:
-        _draw(output)
     if as_json:
         print_json(found.to_dict())
     else:
-        console().print(_summary(found))
+        console().print(_summary(found, picture))
 
 
 def _train(given: dict[str, Any]) -> "TrainingResult":
@@ -188,14 +188,33 @@ def _interruptions_explained(output: Path) -> Iterator[None]:
 
 
 def _tensorboard(output: str | Path) -> list[Any]:
-    return []
+    """The listener for TensorBoard, where it is installed."""
+    from mobilebert_training.tensorboard_log import TensorboardLog
+
+    try:
+        return [TensorboardLog(output)]
+    except MissingDependencyError as error:
+        _note(f"{error}, or add --no-tensorboard")
+        return []
 
 
-def _draw(output: Path) -> None:
-    pass
+def _draw(output: Path) -> Path | None:
+    """The learning curve, where matplotlib is installed."""
+    from mobilebert_training.curves import learning_curve
+
+    try:
+        return learning_curve(output)
+    except MissingDependencyError as error:
+        _note(f"{error}, or add --no-plot")
+        return None
 
 
-def _summary(found: "TrainingResult") -> Table:
+def _note(told: str) -> None:
+    if _is_first():
+        warnings.warn(told, MobileBertWarning, stacklevel=2)
+
+
+def _summary(found: "TrainingResult", picture: Path | None) -> Table:
     grid = Table.grid(padding=(0, 2))
     ended = "stopped early" if found.stopped_early else "finished"
     if found.resumed_from == found.step:
@@ -207,6 +226,8 @@ def _summary(found: "TrainingResult") -> Table:
         "head": found.head,
         "steps": f"{found.step:,} of {found.steps:,}, {ended}",
     }
+    if picture is not None:
+        rows["learning curve"] = str(picture)
     if found.metrics:
         rows["best at"] = f"step {found.best_step:,}, by {found.metric}"
         for name, value in found.metrics.items():
