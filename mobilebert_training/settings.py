@@ -65,7 +65,10 @@ class TrainingSettings:
             "schedule": (self.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}"),
             "warmup": (0 <= self.warmup < 1, "from 0 to below 1"),
             "weight_decay": (self.weight_decay >= 0, "at least 0"),
-            "betas": (all(0 <= each < 1 for each in self.betas), "two from 0 to below 1"),
+            "betas": (
+                len(self.betas) == 2 and all(0 <= each < 1 for each in self.betas),
+                "two from 0 to below 1",
+            ),
             "eps": (self.eps > 0, "above 0"),
             "clip_norm": (self.clip_norm >= 0, "at least 0"),
             "dtype": (self.dtype in ("float32", "bfloat16"), "float32 or bfloat16"),
