@@ -12,7 +12,8 @@ is cut to the checkpoint that a run goes on from. Nothing that failed deletes wh
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,15 +68,17 @@ class RunFolder:
 
         Raises:
             InputError: the folder holds another run, or something else.
+            CheckpointError: it cannot be written.
         """
         file = self.path / _RUN
         if not file.exists():
-            if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            if self.path.exists() and not self._is_empty():
                 raise InputError(
                     f"{self.path} is there and holds no run; give a new or an empty folder"
                 )
-            self.path.mkdir(parents=True, exist_ok=True)
-            _write_json(file, description)
+            with self.writing(f"folder {self.path}"):
+                self.path.mkdir(parents=True, exist_ok=True)
+                _replace_text(file, _to_text(description))
             return
         found = _read_json(file)
         expected = json.loads(json.dumps(description))
@@ -103,24 +106,32 @@ class RunFolder:
         def fill(staging: Path) -> None:
             save_file({name: np.ascontiguousarray(each) for name, each in arrays.items()},
                       staging / _ARRAYS)  # fmt: skip
-            _write_json(
-                staging / _STATE,
-                {"step": step, "sha256": _digest(staging / _ARRAYS), **state},
-            )
+            values = {"step": step, "sha256": _digest(staging / _ARRAYS), **state}
+            (staging / _STATE).write_text(_to_text(values), encoding="utf-8")
 
-        try:
+        with self.writing(f"checkpoint {folder}"):
             replace_folder(folder, fill, lambda path: True)
-        except (OSError, SafetensorError) as error:
-            raise CheckpointError(self._unwritten(f"checkpoint {folder}", error)) from error
         return folder
 
-    def _unwritten(self, what: str, error: Exception) -> str:
-        steps = self.steps()
-        kept = f"the checkpoint of step {steps[-1]} is whole" if steps else "no checkpoint was"
-        return (
-            f"The {what} cannot be written: {error}; {kept}. Make room, then give the same command "
-            "again: the run goes on from there"
-        )
+    @contextmanager
+    def writing(self, what: str) -> Iterator[None]:
+        """Where writing fails, say what is left and what to do.
+
+        Args:
+            what: is written, for the message.
+
+        Raises:
+            CheckpointError: it cannot be written, e.g. as the disk is full.
+        """
+        try:
+            yield
+        except (OSError, SafetensorError, CheckpointError) as error:
+            steps = self.steps()
+            start = f"the checkpoint of step {steps[-1]}, which is whole" if steps else "the start"
+            raise CheckpointError(
+                f"The {what} cannot be written: {error}. Make room, then give the same command "
+                f"again: the run goes on from {start}"
+            ) from error
 
     def thin_out(self, keep: int) -> None:
         """Delete all but the newest checkpoints."""
@@ -157,14 +168,17 @@ class RunFolder:
         return Saved(steps[-1], arrays, state)
 
     def cut_log(self, step: int) -> None:
-        """Forget what was logged after a step: it will come again."""
+        """Forget what was logged after a step: it will come again.
+
+        Raises:
+            CheckpointError: the shorter log cannot be written; the longer one stays.
+        """
         file = self.path / _LOG
         if not file.exists():
             return
         kept = [row for row in self.log() if row["step"] <= step]
-        temporary = file.with_suffix(".new")
-        temporary.write_text("".join(f"{json.dumps(row)}\n" for row in kept), encoding="utf-8")
-        temporary.replace(file)
+        with self.writing(f"log {file}"):
+            _replace_text(file, "".join(f"{json.dumps(row)}\n" for row in kept))
 
     def append_log(self, row: Mapping[str, Any]) -> None:
         """Add a line to the log.
@@ -172,22 +186,24 @@ class RunFolder:
         Raises:
             CheckpointError: it cannot be written, e.g. as the disk is full.
         """
-        try:
-            with (self.path / _LOG).open("a", encoding="utf-8") as stream:
-                stream.write(f"{json.dumps(row)}\n")
-        except OSError as error:
-            raise CheckpointError(self._unwritten(f"log {self.path / _LOG}", error)) from error
+        file = self.path / _LOG
+        with self.writing(f"log {file}"), file.open("a", encoding="utf-8") as stream:
+            stream.write(f"{json.dumps(row)}\n")
 
     def log(self) -> list[dict[str, Any]]:
         """The lines of the log; one that a killed run has left half is not among them."""
         file = self.path / _LOG
         rows = []
-        for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
+        for line in file.read_bytes().splitlines() if file.exists() else ():
             try:
                 rows.append(json.loads(line))
             except ValueError:
                 continue
         return rows
+
+    def _is_empty(self) -> bool:
+        """A folder with nothing in it but what a run has left that was killed as it began."""
+        return self.path.is_dir() and {each.name for each in self.path.iterdir()} <= {_new(_RUN)}
 
     def _folder(self, step: int) -> Path:
         return self.path / "checkpoints" / f"step-{step:08d}"
@@ -198,8 +214,19 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _write_json(path: Path, values: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+def _to_text(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, indent=2) + "\n"
+
+
+def _new(name: str) -> str:
+    return f"{name}.new"
+
+
+def _replace_text(path: Path, text: str) -> None:
+    """Write a file beside the old one, then give it its name: a killed run leaves one of them."""
+    temporary = path.with_name(_new(path.name))
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

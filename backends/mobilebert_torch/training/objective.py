@@ -26,7 +26,7 @@ class Objective(nn.Module):
 
     Args:
         model: what is trained.
-        teacher: what it learns from, in evaluation mode, or None.
+        teacher: what it learns from, or None; put into evaluation mode.
         settings: the weights of the losses, where there is a teacher.
     """
 
@@ -36,6 +36,8 @@ class Objective(nn.Module):
         super().__init__()
         self.model, self.settings = model, settings
         self.teacher = (teacher,)  # in a tuple: no module of ours, its parameters are not trained
+        if teacher is not None:
+            teacher.eval()
         self.stage = Stage(name="training", steps=1)
 
     def forward(
@@ -69,9 +71,10 @@ class Objective(nn.Module):
             if count:
                 return self.model(**inputs, **labels).loss * (count / counts[name])
             return self.model(**inputs).logits.sum() * 0  # no label here: nothing to learn
-        output = self.model(**inputs, **labels)
         if self.model.head != "pretraining":
-            return output.loss * (len(next(iter(labels.values()))) / counts["rows"])
+            loss: Tensor = self.model(**inputs, **labels).loss
+            return loss * (len(next(iter(labels.values()))) / counts["rows"])
+        output = self.model(**inputs)
         logits = {
             "labels": output.prediction_logits,
             "next_sentence_label": output.seq_relationship_logits,

@@ -56,6 +56,18 @@ class Processes:
         """Which rows of a batch this process takes: every n-th."""
         return np.arange(self.rank, num_rows, self.size)
 
+    def check_parts(self, num_rows: int, parts: int) -> None:
+        """Refuse a batch of which some process would have a part without rows.
+
+        Raises:
+            ConfigError: names the batch size that is needed.
+        """
+        if num_rows // self.size < parts:
+            raise ConfigError(
+                f"batch_size is {num_rows} for {self.size} processes with micro_batches {parts} in "
+                f"each, expected at least {self.size * parts}"
+            )
+
     def shard(self, objective: nn.Module) -> None:
         """Spread the parameters, where the style says so."""
         if self.size > 1 and self.style == "fsdp":

@@ -66,6 +66,7 @@ class Trainer:
 
     Raises:
         InputError: the task is of another head, or there is nothing to train on.
+        ConfigError: a batch has too few rows for the processes and their parts.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Trainer:
         self.model, self.task, self.settings, self.folder = model, task, settings, folder
         self.tokenizer, self.listeners = tokenizer, listeners
         self.processes = processes or Processes()
+        self.processes.check_parts(settings.batch_size, settings.micro_batches)
         self.stages = plan_stages(transfer, settings.steps, model.config.num_hidden_layers)
         self.objective = Objective(model, teacher, transfer)
         self.processes.shard(self.objective)
@@ -111,17 +113,18 @@ class Trainer:
             CheckpointError: a checkpoint is damaged, or cannot be written.
         """
         step = self.resume()
-        stopped = False
+        stopped = self.patience_ended()
         started, first = time.perf_counter(), step
         while step < self.settings.steps and not stopped:
             self.enter_stage(step)
             row = self.update(step)
             step += 1
             last = step == self.settings.steps
-            if not math.isfinite(row["loss"]):
+            if not math.isfinite(row["loss"]) or not math.isfinite(row["gradient_norm"]):
                 raise CheckpointError(
-                    f"The loss is {row['loss']} at step {step}: training diverged. Take a smaller "
-                    "learning rate or a longer warm-up, in a new folder"
+                    f"The loss is {row['loss']} and its gradient's norm {row['gradient_norm']} at "
+                    f"step {step}: training diverged. Take a smaller learning rate or a longer "
+                    "warm-up, in a new folder"
                 )
             if step % self.settings.log_every == 0 or last:
                 row["steps_per_second"] = (step - first) / (time.perf_counter() - started)
@@ -217,7 +220,12 @@ class Trainer:
             self.best = {"metrics": metrics, "step": step, "without": 0}
             self.save_model()
         else:
-            self.best = {**self.best, "without": self.best["without"] + 1}
+            counts = self.stages[self.stage_number].predicts  # while layers learn, none is better
+            self.best = {**self.best, "without": self.best["without"] + counts}
+        return self.patience_ended()
+
+    def patience_ended(self) -> bool:
+        """Whether so many evaluations were no better that training ends."""
         patience = self.settings.patience
         return patience is not None and self.best["without"] >= patience
 
@@ -265,12 +273,8 @@ class Trainer:
         weights = {name: full_array(each) for name, each in owned.items()}
         if self.processes.is_first:
             extra = None if self.tokenizer is None else self.tokenizer.save_pretrained
-            try:
+            with self.folder.writing(f"model {self.folder.model_path}"):
                 save_checkpoint(self.folder.model_path, config, weights, head, extra_files=extra)
-            except OSError as error:
-                raise CheckpointError(
-                    f"The model {self.folder.model_path} cannot be written: {error}"
-                ) from error
         self.processes.wait()
 
 
