@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from lzma import LZMAError
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ class Corpus:
 
     Attributes:
         ids: (N,) int32, without special tokens.
-        sentence_starts: (M,) int64, ascending: where a line or a sentence begins.
+        sentence_starts: (M,) int64, ascending: where a line begins, and what follows the end of a
+            sentence; not the last end of a line, where at most a quotation mark follows.
     """
 
     ids: Array
@@ -54,7 +56,7 @@ def read_lines(path: Path) -> Iterator[str]:
                         f"{error.start}); convert the file first"
                     ) from error
             yield ""  # the next file is another document
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, LZMAError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
 
 
@@ -84,7 +86,8 @@ def read_corpus(paths: Iterable[Path], tokenizer: Any) -> Corpus:
     paths = list(paths)
     pieces: list[Array] = []
     starts: list[Array] = []
-    ends = [each for each in map(tokenizer.convert_tokens_to_ids, _SENTENCE_ENDS) if each]
+    found = set(map(tokenizer.convert_tokens_to_ids, _SENTENCE_ENDS))
+    ends = list(found - {tokenizer.unk_token_id})
     length = 0
     for lines in _chunks(line for path in paths for line in read_lines(path)):
         encoded = tokenizer(lines, add_special_tokens=False, verbose=False)["input_ids"]

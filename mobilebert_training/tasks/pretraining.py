@@ -21,6 +21,7 @@ from mobilebert_training.task import Array, Run
 
 _VALIDATION_SEED = 0x76616C  # of the masks of validation, the same in every run
 _ROWS_AT_A_TIME = 64
+_LEAST_PAIR = 4  # tokens, so that either text has one
 
 
 class PretrainingTask:
@@ -36,7 +37,7 @@ class PretrainingTask:
         validation_rows: at most so many windows of the validation text are measured.
 
     Raises:
-        InputError: a text is shorter than one row.
+        InputError: a text is shorter than two rows, or rows or measurements have no room.
     """
 
     metric: str = "loss"
@@ -57,7 +58,13 @@ class PretrainingTask:
         self.config_changes: Mapping[str, Any] = {}
         self.tokenizer, self.length, self.mask_fraction = tokenizer, length, mask_fraction
         self.training, self.validation = training, validation
-        self.window = length - (3 if head == "pretraining" else 2)
+        pairs = head == "pretraining"
+        self.window = length - (3 if pairs else 2)
+        if self.window < (_LEAST_PAIR if pairs else 1) or validation_rows < 1:
+            raise InputError(
+                f"length is {length} and validation_rows {validation_rows}, expected at least "
+                f"{_LEAST_PAIR + 3 if pairs else 3} and 1"
+            )
         for corpus in (training, validation):
             if corpus is not None and len(corpus.ids) < 2 * self.window:
                 raise InputError(
@@ -93,7 +100,7 @@ class PretrainingTask:
             labels["next_sentence_label"] = is_random.astype(np.int64)
         else:
             ids[:, 1:-1] = windows
-        special = np.isin(ids, [tokens.cls_token_id, tokens.sep_token_id, tokens.unk_token_id])
+        special = np.isin(ids, tokens.all_special_ids)
         masked = mask_tokens(
             ids,
             ~special,
