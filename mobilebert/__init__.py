@@ -8,7 +8,8 @@ Without a source, `load` and `load_tokenizer` take the small model that is packa
 `fill_mask("The [MASK] was dark.")` asks it for a word.
 
 Everything here is imported when it is first used, and a framework only when its backend is asked
-for. `mobilebert.backends()` tells what is installed. The code is in `mobilebert_core`.
+for. `mobilebert.backends()` tells what is installed. The code is in `mobilebert_core`,
+that of `train` in `mobilebert_training`.
 """
 
 import importlib
@@ -46,8 +47,9 @@ if TYPE_CHECKING:
         MobileBertTokenizerFast,
         load_tokenizer,
     )
+    from mobilebert_training.training import train
 
-# Public name -> module and name there.
+# Public name -> module, of the core unless it says otherwise, and name there.
 _EXPORTS = {
     "load": "loading:load",
     "create": "loading:create",
@@ -56,6 +58,7 @@ _EXPORTS = {
     "diff": "comparison:diff",
     "predict": "prediction:predict",
     "fill_mask": "mask_filling:fill_mask",
+    "train": "mobilebert_training.training:train",
     "labelled_positions": "labelled:labelled_positions",
     "resize_token_embeddings": "loading:resize_token_embeddings",
     "load_tokenizer": "tokenization:load_tokenizer",
@@ -115,6 +118,7 @@ __all__ = [
     "register_backend",
     "resize_token_embeddings",
     "save",
+    "train",
 ]
 
 
@@ -124,7 +128,8 @@ def __getattr__(name: str) -> Any:
         value: Any = importlib.metadata.version("mobilebert")
     elif name in _EXPORTS:
         module, _, attribute = _EXPORTS[name].partition(":")
-        value = getattr(importlib.import_module(f"mobilebert_core.{module}"), attribute)
+        package = "" if module.startswith("mobilebert_") else "mobilebert_core."
+        value = getattr(importlib.import_module(f"{package}{module}"), attribute)
     elif "MobileBert" in name:
         from mobilebert_core.registry import model_class
 

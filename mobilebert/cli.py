@@ -67,8 +67,9 @@ def _mobilebert(
     Start with `mobilebert fill-mask "The [MASK] was dark."`, which needs nothing but this package,
     `mobilebert backends` for what is installed, and `mobilebert demo` for all of it at work. Then
     `mobilebert inspect FOLDER` for a checkpoint of your own, `mobilebert predict` to run it on
-    texts, `mobilebert convert` and `mobilebert diff` to move it between frameworks, and `mobilebert
-    conformance` for the proof that all backends compute the same.
+    texts, `mobilebert train` to teach it a task, `mobilebert convert` and `mobilebert diff` to move
+    it between frameworks, and `mobilebert conformance` for the proof that all backends compute the
+    same.
     """
 
 

@@ -147,10 +147,10 @@ def _mark_stages(axes: Any, steps: Sequence[Row], *, named: bool) -> None:
                 name,
                 (start, 1),
                 xycoords=("data", "axes fraction"),
-                xytext=(3, -3),
+                xytext=(0, 3),
                 textcoords="offset points",
-                rotation=90 if len(stages) > 4 else 0,
-                verticalalignment="top",
+                rotation=30 if len(stages) > 3 else 0,
+                verticalalignment="bottom",
                 fontsize="small",
                 color=_STAGE,
             )

@@ -3,6 +3,7 @@
 Under torchrun every process runs this; the first one of all shows what happens.
 """
 
+import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -16,10 +17,14 @@ from rich.table import Table
 
 from mobilebert.commands import console, plain, print_json, show_warnings
 from mobilebert.commands import train_options as options
+from mobilebert.commands.train_choices import Parallel
 from mobilebert_core.errors import MissingDependencyError, MobileBertError, MobileBertWarning
 
 if TYPE_CHECKING:
     from mobilebert_training.training import TrainingResult
+    from mobilebert_training.transfer import TransferSettings
+
+_TRANSFER = ("strategy", "transfer_fraction", "distillation")
 
 
 def command(
@@ -61,7 +66,7 @@ def command(
     evaluate_every: options.EvaluateEvery = None,
     save_every: options.SaveEvery = None,
     keep: options.Keep = None,
-    parallel: options.GivenParallel = options.Parallel.DDP,
+    parallel: options.GivenParallel = Parallel.DDP,
     device: options.Device = None,
     backend: options.Backend = "torch",
     tensorboard: options.Tensorboard = True,
@@ -92,8 +97,9 @@ def command(
     - the same with `--teacher big/model --strategy progressive`: a student of a larger one
     - `torchrun --nproc-per-node 4 -m mobilebert train ...`: with four processes
     """
-    given = {name: value for name, value in context.params.items() if value not in (None, ())}
-    with _only_the_first_speaks(), show_warnings(), _interruptions_explained(output):
+    # The parameters above say what options there are; what was given is handed on by its name.
+    given = {name: each for name, each in context.params.items() if each not in (None, (), [])}
+    with show_warnings(), _only_the_first_speaks(), _interruptions_explained(output):
         found = _train(given)
         picture = _draw(output) if plot and _is_first() else None
     if not _is_first():
@@ -130,10 +136,8 @@ def _train(given: dict[str, Any]) -> "TrainingResult":
         )
 
 
-_TRANSFER = ("strategy", "transfer_fraction", "distillation")
-
-
-def _transfer(given: dict[str, Any]) -> Any:
+def _transfer(given: dict[str, Any]) -> "TransferSettings | None":
+    """How a teacher is learnt from, where anything is said of it."""
     from mobilebert_training.transfer import TransferSettings
 
     return TransferSettings(**given) if given else None
@@ -161,7 +165,10 @@ def _is_first() -> bool:
 
 @contextmanager
 def _only_the_first_speaks() -> Iterator[None]:
-    """Errors of a run in several processes once for each machine: all of them find the same."""
+    """Notes of a run in several processes once, and errors once for each machine."""
+    if not _is_first():
+        warnings.simplefilter("ignore", MobileBertWarning)
+        logging.getLogger("mobilebert").setLevel(logging.ERROR)
     try:
         yield
     except MobileBertError as error:
@@ -215,6 +222,7 @@ def _note(told: str) -> None:
 
 
 def _summary(found: "TrainingResult", picture: Path | None) -> Table:
+    """Where the result is, and how good."""
     grid = Table.grid(padding=(0, 2))
     ended = "stopped early" if found.stopped_early else "finished"
     if found.resumed_from == found.step:

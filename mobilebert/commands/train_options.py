@@ -4,86 +4,30 @@ Rules: an option that is not given is None and the library's default holds; name
 `mobilebert_training.training.train` and `TrainingSettings`. Read next: `train.py`.
 """
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from mobilebert.commands.train_choices import (
+    Dtype,
+    Format,
+    Head,
+    Optimizer,
+    Parallel,
+    ProblemType,
+    Schedule,
+    Strategy,
+)
+
 _DATA, _MODEL, _LENGTH = "Data", "Model", "How long"
 _UPDATES, _TEACHER, _RUN, _SHOWN = "Updates", "Teacher", "The run", "What is shown"
 
 
-class Head(StrEnum):
-    """What is trained."""
-
-    MASKED_LM = "masked-lm"
-    PRETRAINING = "pretraining"
-    NEXT_SENTENCE_PREDICTION = "next-sentence-prediction"
-    SEQUENCE_CLASSIFICATION = "sequence-classification"
-    MULTIPLE_CHOICE = "multiple-choice"
-    TOKEN_CLASSIFICATION = "token-classification"
-    QUESTION_ANSWERING = "question-answering"
-
-
-class Strategy(StrEnum):
-    """How a teacher is learnt from."""
-
-    PROGRESSIVE = "progressive"
-    JOINT = "joint"
-    AUXILIARY = "auxiliary"
-    DISTILLATION = "distillation"
-
-
-class Optimizer(StrEnum):
-    """What updates the parameters."""
-
-    ADAMW = "adamw"
-    LAMB = "lamb"
-
-
-class Schedule(StrEnum):
-    """What follows the warm-up."""
-
-    LINEAR = "linear"
-    COSINE = "cosine"
-    CONSTANT = "constant"
-
-
-class Dtype(StrEnum):
-    """What products are computed in."""
-
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-
-
-class Parallel(StrEnum):
-    """What the processes of torchrun share."""
-
-    DDP = "ddp"
-    FSDP = "fsdp"
-
-
-class ProblemType(StrEnum):
-    """What a label is."""
-
-    SINGLE = "single_label_classification"
-    SEVERAL = "multi_label_classification"
-    NUMBER = "regression"
-
-
-class Format(StrEnum):
-    """What a file of examples holds."""
-
-    TSV = "tsv"
-    CSV = "csv"
-    JSONL = "jsonl"
-    CONLL = "conll"
-    JSON = "json"
-    TXT = "txt"
-
-
-WhatHead = Annotated[Head, typer.Argument(help="What to train.", show_default=False)]
+WhatHead = Annotated[
+    Head,
+    typer.Argument(metavar="HEAD", help=f"What to train: {', '.join(Head)}.", show_default=False),
+]
 
 TrainFiles = Annotated[
     list[str],
@@ -141,7 +85,12 @@ Labels = Annotated[
 ]
 GivenProblemType = Annotated[
     ProblemType | None,
-    typer.Option(rich_help_panel=_DATA, help="[default: found out from the labels]"),
+    typer.Option(
+        metavar="TYPE",
+        rich_help_panel=_DATA,
+        help=f"What a label is: {', '.join(ProblemType)}.  [default: found out]",
+        show_default=False,
+    ),
 ]
 Metric = Annotated[
     str | None,

@@ -19,7 +19,10 @@ from mobilebert_core.backend import BackendInfo
 from mobilebert_core.checkpoints import save_checkpoint
 from mobilebert_core.inspection import collapse, inspect_checkpoint
 
-COMMANDS = ("backends", "inspect", "demo", "convert", "diff", "predict", "fill-mask")
+COMMANDS = (
+    "backends", "inspect", "demo", "convert", "diff", "predict", "fill-mask", "train",
+    "train-tokenizer",
+)  # fmt: skip
 FRAMEWORKS = "{'torch', 'tensorflow', 'keras', 'jax', 'flax'}"
 
 runner = CliRunner()
