@@ -1,7 +1,9 @@
 """A WordPiece vocabulary of one's own, made from text by the `tokenizers` library."""
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from mobilebert_core.errors import ConfigError
 from mobilebert_core.tokenization import MobileBertTokenizerFast
@@ -28,14 +30,17 @@ def train_vocabulary(
     from tokenizers import BertWordPieceTokenizer
 
     learner = BertWordPieceTokenizer(lowercase=lowercase)
-    # What is hidden already must not become a word of its own.
-    lines = (line.replace("[UNK]", " ") for path in paths for line in read_lines(path))
+    words = _count_words(learner, paths)
+    first, following = _alphabets(words, min(1000, vocab_size // 4))
     learner.train_from_iterator(
-        lines,
+        (" ".join([word] * count) for word, count in sorted(words.items())),
         vocab_size=vocab_size,
         min_frequency=2,
-        limit_alphabet=min(1000, vocab_size // 4),
-        special_tokens=list(SPECIAL_TOKENS),
+        limit_alphabet=len(first),
+        initial_alphabet=first,
+        # The library prefers, of pieces equally frequent, those made of pieces that it met first,
+        # and meets words in another order each time: so it meets all single letters here.
+        special_tokens=[*SPECIAL_TOKENS, *(f"##{letter}" for letter in following)],
         show_progress=False,
     )
     vocabulary = learner.get_vocab()
@@ -45,9 +50,30 @@ def train_vocabulary(
             "give more text or another size"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    # The library gives pieces that are equally frequent other numbers each time: sort them.
     pieces = [*SPECIAL_TOKENS, *sorted(vocabulary.keys() - set(SPECIAL_TOKENS))]
     (folder / "vocab.txt").write_text("".join(f"{each}\n" for each in pieces), encoding="utf-8")
     tokenizer = MobileBertTokenizerFast(folder / "vocab.txt", do_lower_case=lowercase)
     tokenizer.save_pretrained(folder)
     return tokenizer
+
+
+def _count_words(learner: Any, paths: Iterable[Path]) -> Counter[str]:
+    """The words of texts as the learner sees them."""
+    words: Counter[str] = Counter()
+    for path in paths:
+        for line in read_lines(path):
+            # What is hidden already must not become a word of its own.
+            text = learner.normalizer.normalize_str(line.replace("[UNK]", " "))
+            words.update(word for word, _ in learner.pre_tokenizer.pre_tokenize_str(text))
+    return words
+
+
+def _alphabets(words: Counter[str], limit: int) -> tuple[list[str], list[str]]:
+    """The most frequent letters, sorted, and those of them that follow others in a word."""
+    letters: Counter[str] = Counter()
+    for word, count in words.items():
+        for letter in word:
+            letters[letter] += count
+    kept = sorted(sorted(letters, key=lambda letter: (-letters[letter], letter))[:limit])
+    following = {letter for word in words for letter in word[1:]}
+    return kept, [letter for letter in kept if letter in following]
