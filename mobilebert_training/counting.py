@@ -31,6 +31,8 @@ def label_counts(labels: Mapping[str, Array]) -> dict[str, int]:
 def rows_of(batch: Mapping[str, Array], rows: Array) -> dict[str, Array]:
     """Some rows of a batch, without the padding that only others needed.
 
+    A column of padding stays, if there was one: trigrams show it to the last token of a text.
+
     Args:
         batch: arrays whose first axis is B.
         rows: (R,) integers.
@@ -39,7 +41,7 @@ def rows_of(batch: Mapping[str, Array], rows: Array) -> dict[str, Array]:
     mask = taken.get("attention_mask")
     if mask is None:
         return taken
-    length = int(np.flatnonzero(mask.reshape(-1, mask.shape[-1]).any(axis=0)).max(initial=0)) + 1
+    length = int(np.flatnonzero(mask.reshape(-1, mask.shape[-1]).any(axis=0)).max(initial=0)) + 2
     full = mask.shape
     return {
         name: each[..., :length] if each.shape == full else each for name, each in taken.items()

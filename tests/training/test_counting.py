@@ -38,13 +38,13 @@ def test_numbers_count_by_the_row() -> None:
 
 @QUICK
 @given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=6), data=st.data())
-def test_rows_lose_the_padding_that_none_of_them_needs(
+def test_rows_lose_the_padding_but_a_column_that_none_of_them_needs(
     lengths: list[int], data: st.DataObject
 ) -> None:
     rows = data.draw(st.lists(st.integers(0, len(lengths) - 1), min_size=1, max_size=6))
     batch = padded(lengths, 11)
     part = rows_of(batch, np.array(rows))
-    longest = max(lengths[row] for row in rows)
+    longest = min(max(lengths[row] for row in rows) + 1, 11)
     for name in ("input_ids", "attention_mask"):
         assert part[name].shape == (len(rows), longest)
         assert (part[name] == batch[name][rows, :longest]).all()
@@ -55,7 +55,7 @@ def test_rows_of_choices_lose_padding_alike() -> None:
     batch = padded([2, 5, 3, 4], 8)
     choices = {name: each.reshape(2, 2, 8) for name, each in batch.items() if each.ndim == 2}
     part = rows_of({**choices, "labels": np.array([0, 1])}, np.array([1]))
-    assert part["input_ids"].shape == (1, 2, 4)
+    assert part["input_ids"].shape == (1, 2, 5)
     assert part["labels"].tolist() == [1]
 
 
@@ -64,5 +64,5 @@ def test_rows_keep_their_length_when_there_is_no_mask() -> None:
     assert part["input_ids"].tolist() == [[8, 9, 10, 11], [0, 1, 2, 3]]
 
 
-def test_a_token_is_left_when_a_row_is_all_padding() -> None:
-    assert rows_of(padded([0, 6], 7), np.array([0]))["input_ids"].shape == (1, 1)
+def test_tokens_are_left_when_a_row_is_all_padding() -> None:
+    assert rows_of(padded([0, 6], 7), np.array([0]))["input_ids"].shape == (1, 2)
