@@ -1,0 +1,271 @@
+"""Does every head learn, and is `mobilebert-nano` a better start than random weights?
+
+Eight tasks are trained from nano and from fresh weights of the same configuration, with identical
+settings, and measured once, at the end, on examples that neither training nor settings have seen.
+The most frequent answer and bags of words stand beside them. Results are appended to a file: an
+interrupted run goes on. Exit code 1: on some task nano is not clearly better than random weights
+and than the most frequent answer. Read next: `fine_tuning_data.py`, `fine_tuning_baselines.py`.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from fine_tuning_data import RECIPES, SEED, names_like, prepare_task
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from typer import Option
+
+DEFAULT = "mobilebert-nano"
+NANO, RANDOM, MAJORITY, WORDS = "nano", "random weights", "majority", "bag of words"
+BATCH = 32
+CLEARLY = 0.02  # better than random weights and than the most frequent answer, at least
+RESULTS = "results.jsonl"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one process does: the baselines of a task, or one training.
+
+    Attributes:
+        task: a key of `RECIPES`.
+        kind: `NANO`, `RANDOM` or `MAJORITY`, with which come all baselines.
+        model: a source; fresh weights take its configuration.
+        data: the folder of data.
+        output: where runs, files and results go.
+        budget: `quick` or `full`.
+        digest: of the model's weights.
+        seed: of order, dropout and fresh weights.
+    """
+
+    task: str
+    kind: str
+    model: str
+    data: Path
+    output: Path
+    budget: str
+    digest: str
+    seed: int = SEED
+
+    @property
+    def key(self) -> str:
+        """Names the result: jobs with equal keys compute the same."""
+        recipe = RECIPES[self.task]
+        text = f"{recipe} {self.task} {self.kind} {self.budget} {self.digest} {self.seed}"
+        plain = text.replace(str(recipe.files), recipe.files.__name__)  # no address in memory
+        return hashlib.sha256(plain.encode()).hexdigest()[:8]
+
+    @property
+    def folder(self) -> Path:
+        """Of the run."""
+        return self.output / f"{self.task}-{self.kind}-{self.key}".lower().replace(" ", "-")
+
+
+def files_of(job: Job) -> tuple[Path, Path]:
+    """The files of the job's task, in a folder of its own: jobs run side by side."""
+    return prepare_task(job.task, job.data, job.output / "files" / job.key, job.budget)
+
+
+def work(job: Job) -> dict[str, Any]:
+    """Do a job, in a process of its own, on one thread."""
+    started = time.perf_counter()
+    found = measure_baselines(job) if job.kind == MAJORITY else train_model(job)
+    return {
+        "key": job.key,
+        "task": job.task,
+        "kind": job.kind,
+        "seconds": time.perf_counter() - started,
+        **found,
+    }
+
+
+def measure_baselines(job: Job) -> dict[str, Any]:
+    """The most frequent answer, and what bags of words learn."""
+    from fine_tuning_baselines import bag_of_words
+
+    import mobilebert
+    from mobilebert_training.tasks.opening import open_task
+
+    recipe, (train_file, test_file) = RECIPES[job.task], files_of(job)
+    task = open_task(
+        recipe.head,
+        train_file,
+        test_file,
+        mobilebert.load_tokenizer(job.model),
+        max_length=recipe.max_length,
+        **recipe.options,
+    )
+    baselines = {MAJORITY: task.baseline(), **bag_of_words(job.task, train_file, test_file)}
+    return {"baselines": baselines, "trained_on": len(task), "tested_on": len(task.validation)}
+
+
+def train_model(job: Job) -> dict[str, Any]:
+    """Train from nano or from random weights, and measure once."""
+    import torch
+
+    import mobilebert
+    from mobilebert_core.loading import open_source
+    from mobilebert_training.training import train
+
+    torch.set_num_threads(1)
+    recipe, (train_file, test_file) = RECIPES[job.task], files_of(job)
+    start: dict[str, Any] = {"model": job.model}
+    if job.kind == RANDOM:
+        tokenizer = mobilebert.load_tokenizer(job.model)
+        start = {"config": open_source(job.model).config, "tokenizer": tokenizer}
+    result = train(
+        recipe.head,
+        train_file,
+        job.folder,
+        validation_files=test_file,
+        epochs=recipe.epochs[job.budget],
+        batch_size=BATCH,
+        learning_rate=recipe.learning_rate,
+        max_length=recipe.max_length,
+        seed=job.seed,
+        evaluate_every=0,  # only at the end: what is tested on chooses nothing
+        keep=1,
+        **start,
+        **recipe.options,
+    )
+    model = result.model.relative_to(job.output)
+    return {"metrics": result.metrics, "steps": result.steps, "model": str(model)}
+
+
+def read_results(file: Path) -> dict[str, Any]:
+    """Results by their keys; a line that an interrupted run has left half is not among them."""
+    found = {}
+    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        found[row["key"]] = row
+    return found
+
+
+def run_jobs(jobs: Sequence[Job], file: Path, processes: int) -> list[Any]:
+    """The results of all jobs; those that are in the file already are not done again."""
+    found = read_results(file)
+    left = [job for job in jobs if job.key not in found]
+    context = get_context("spawn")  # a forked process would share the thread pools of this one
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        futures = [pool.submit(work, job) for job in left]
+        done = as_completed(futures)
+        for future in track(done, "Tasks", len(left), console=Console(stderr=True)):
+            row = future.result()
+            found[row["key"]] = row
+            with file.open("a", encoding="utf-8") as stream:
+                stream.write(f"{json.dumps(row)}\n")
+    return [found[job.key] for job in jobs]
+
+
+def summarise(results: Sequence[Any]) -> list[dict[str, Any]]:
+    """A row for each task and metric."""
+    rows = []
+    for task in dict.fromkeys(row["task"] for row in results):
+        by_kind = {row["kind"]: row for row in results if row["task"] == task}
+        baselines, nano = by_kind[MAJORITY]["baselines"], by_kind[NANO]
+        for place, metric in enumerate(RECIPES[task].metrics):
+            values = {name: each.get(metric) for name, each in baselines.items()}
+            values |= {kind: by_kind[kind]["metrics"][metric] for kind in (RANDOM, NANO)}
+            clearly = values[NANO] >= CLEARLY + max(values[RANDOM], values[MAJORITY])
+            rows.append(
+                {
+                    "task": task,
+                    "metric": metric,
+                    **values,
+                    "decides": place == 0,
+                    "learns": clearly,
+                    "beats bag of words": values[NANO] > values[WORDS],
+                    "steps": nano["steps"],
+                    "seconds": nano["seconds"],
+                    "trained_on": by_kind[MAJORITY]["trained_on"],
+                    "tested_on": by_kind[MAJORITY]["tested_on"],
+                    "model": nano["model"],
+                }
+            )
+    return rows
+
+
+def show(rows: Sequence[Any]) -> None:
+    """Print the table, and the baselines that only some tasks have below it."""
+    table = Table(title="Fine-tuning, in percent", title_justify="left")
+    columns = (
+        "task",
+        "metric",
+        MAJORITY,
+        WORDS,
+        RANDOM,
+        NANO,
+        "train rows",
+        "test rows",
+        "steps",
+        "s",
+    )
+    for column in columns:
+        table.add_column(column, justify="left" if column in ("task", "metric") else "right")
+    for row in rows:
+        values = [f"{100 * row[name]:.1f}" for name in (MAJORITY, WORDS, RANDOM, NANO)]
+        sizes = [f"{row[name]:,}" for name in ("trained_on", "tested_on", "steps")]
+        first = row["task"] if row["decides"] else ""
+        table.add_row(first, row["metric"], *values, *sizes, f"{row['seconds']:.0f}")
+    Console(width=None if Console().is_terminal else 120).print(table)
+    for row in rows:
+        if "with capitals" in row and row["decides"]:
+            value = 100 * row["with capitals"]
+            print(
+                f"{row['task']}: bag of words that sees capitals, which nano does not: {value:.1f}"
+            )
+        if row["decides"] and not row["learns"]:
+            print(f"{row['task']}: nano is NOT clearly better than random weights and majority")
+
+
+def main(
+    data: Annotated[Path, Option(help="The folder of data sets.", exists=True)],
+    output: Annotated[Path, Option(help="Where results and models go, and are taken up again.")],
+    task: Annotated[list[str] | None, Option(help="Part of a name; may be repeated.")] = None,
+    model: Annotated[str, Option(help="What is fine-tuned.")] = DEFAULT,
+    budget: Annotated[Literal["quick", "full"], Option(help="How long is trained.")] = "quick",
+    parallel: Annotated[int, Option(min=1, help="Processes, of one thread each.")] = 2,
+    seed: Annotated[int, Option(help="Of order, dropout and fresh weights.")] = SEED,
+    as_json: Annotated[bool, Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Fine-tune from nano and from random weights, next to simple baselines.
+
+    Example: python benchmarks/fine_tuning.py --data DATA --output RUNS --task polarity
+    """
+    from mobilebert_core.loading import open_source
+    from mobilebert_training.run_description import describe_weights
+
+    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    names = list(names_like(task or ()))
+    if not names:
+        raise typer.BadParameter(f"none of {', '.join(RECIPES)}", param_hint="--task")
+    output.mkdir(parents=True, exist_ok=True)
+    digest = describe_weights(open_source(model).weights)
+    jobs = [
+        Job(name, kind, model, data.absolute(), output.absolute(), budget, digest, seed)
+        for name in names
+        for kind in (NANO, RANDOM, MAJORITY)
+    ]
+    rows = summarise(run_jobs(jobs, output / RESULTS, parallel))
+    met = all(row["learns"] for row in rows if row["decides"])
+    if as_json:
+        print(json.dumps({"clearly": CLEARLY, "rows": rows, "met": met}, indent=2))
+    else:
+        show(rows)
+    raise typer.Exit(0 if met else 1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

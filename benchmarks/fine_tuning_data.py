@@ -1,0 +1,274 @@
+"""The tasks of `fine_tuning.py`: their files, how they are split, and how they are trained.
+
+Every task becomes a file to train on and one to test on, which the models, the baselines and
+`mobilebert train` read alike. What has a test part of its own keeps it; splits are drawn with a
+fixed seed, and what belongs to one paragraph stays on one side.
+Read next: `fine_tuning_baselines.py`.
+"""
+
+import csv
+import gzip
+import io
+import json
+import re
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nano_text import load_preparation
+
+from mobilebert_training.tasks.examples import split_off
+
+SEED = 0
+NEXT_SENTENCES = (6000, 2000)  # pairs to train on and to test on
+SENTENCE_END = re.compile(r"(?<=[.!?])[\"”’']?\s+(?=[A-Z\"“‘])")
+Split = tuple[Path, Path]
+
+
+def write_lines(path: Path, lines: Sequence[str]) -> Path:
+    """A text file."""
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def split(lines: Sequence[str], fraction: float) -> tuple[list[str], list[str]]:
+    """Lines to train on, and to test on."""
+    kept, aside = split_off(len(lines), fraction, SEED)
+    return [lines[place] for place in kept], [lines[place] for place in aside]
+
+
+def sentence_polarity(data: Path, folder: Path) -> Split:
+    """Sentences of film reviews; a tenth is tested on."""
+    lines = []
+    with zipfile.ZipFile(data / "sentence_polarity" / "sentence_polarity.zip") as archive:
+        for ending, label in (("neg", "negative"), ("pos", "positive")):
+            content = archive.read(f"sentence_polarity/rt-polarity.{ending}").decode("utf-8")
+            lines += [f"{line.strip()}\t{label}" for line in content.splitlines() if line.strip()]
+    train, test = split(lines, 0.1)
+    return write_lines(folder / "train.tsv", train), write_lines(folder / "test.tsv", test)
+
+
+def wnut17(data: Path, folder: Path) -> Split:
+    """Sentences with entities, in the parts that they come in."""
+    for name, part in (("wnut17train.conll", "train"), ("emerging.test.annotated", "test")):
+        shutil.copyfile(data / "wnut17" / name, folder / f"{part}.conll")
+    return folder / "train.conll", folder / "test.conll"
+
+
+def goemotions(data: Path, folder: Path) -> Split:
+    """Comments with emotions by their names, in the parts that they come in."""
+    names = (data / "goemotions" / "labels.txt").read_text(encoding="utf-8").split()
+    texts = {
+        "train": gzip.decompress((data / "goemotions" / "train.tsv.gz").read_bytes()),
+        "test": (data / "goemotions" / "test.tsv").read_bytes(),
+    }
+    for part, content in texts.items():
+        rows = [row.split("\t") for row in content.decode("utf-8").splitlines() if row]
+        named = [",".join(names[int(each)] for each in row[1].split(",")) for row in rows]
+        lines = [f"{row[0]}\t{label}" for row, label in zip(rows, named, strict=True)]
+        write_lines(folder / f"{part}.tsv", lines)
+    return folder / "train.tsv", folder / "test.tsv"
+
+
+def stsb(data: Path, folder: Path) -> Split:
+    """Pairs with their similarity, in the parts that they come in."""
+    source = data / "stsb"
+    texts = {
+        "train": gzip.decompress((source / "stsb-en-train.csv.gz").read_bytes()),
+        "test": (source / "stsb-en-test.csv").read_bytes(),
+    }
+    for part, content in texts.items():
+        rows = csv.reader(io.StringIO(content.decode("utf-8"), newline=""))
+        write_lines(folder / f"{part}.tsv", ["\t".join(map(one_line, row)) for row in rows])
+    return folder / "train.tsv", folder / "test.tsv"
+
+
+def one_line(text: str) -> str:
+    """A text that can stand in a table."""
+    return " ".join(text.split())
+
+
+def copa(data: Path, folder: Path) -> Split:
+    """Premises with two causes or effects, in the parts that they come in."""
+    for name, part in (("train", "train"), ("val", "test")):
+        shutil.copyfile(data / "copa" / f"{name}.jsonl", folder / f"{part}.jsonl")
+    return folder / "train.jsonl", folder / "test.jsonl"
+
+
+def commonsense_qa(data: Path, folder: Path) -> Split:
+    """Questions with five answers: the development part, a fifth of which is tested on."""
+    source = data / "csqa" / "dev_rand_split.jsonl"
+    train, test = split(source.read_text(encoding="utf-8").splitlines(), 0.2)
+    return write_lines(folder / "train.jsonl", train), write_lines(folder / "test.jsonl", test)
+
+
+def xquad(data: Path, folder: Path) -> Split:
+    """Questions about 240 paragraphs, a fifth of which is tested on."""
+    content = json.loads((data / "squad" / "xquad.en.json").read_text(encoding="utf-8"))
+    paragraphs = [each for article in content["data"] for each in article["paragraphs"]]
+    for part, places in zip(("train", "test"), split_off(len(paragraphs), 0.2, SEED), strict=True):
+        chosen = [{"title": part, "paragraphs": [paragraphs[place] for place in places]}]
+        text = json.dumps({"version": "1.1", "data": chosen}, ensure_ascii=False)
+        (folder / f"{part}.json").write_text(text, encoding="utf-8")
+    return folder / "train.json", folder / "test.json"
+
+
+def next_sentences(data: Path, folder: Path) -> Split:
+    """Pairs from the texts of nano: of its training text to train on, of the held-out to test on.
+
+    The second part follows the first, or is from elsewhere in the same file.
+    """
+    preparation = load_preparation()
+    draw = np.random.RandomState(SEED)
+    for part, wanted in zip(("train", "test"), NEXT_SENTENCES, strict=True):
+        pairs: list[str] = []
+        for name, (file, read) in preparation.SOURCES.items():
+            held_out = name in preparation.HELD_OUT
+            if name.startswith(("pg_", "wikitext2")) and held_out == (part == "test"):
+                pairs += pairs_of(list(read(data / file)), draw)
+        chosen = draw.permutation(len(pairs))[:wanted]
+        write_lines(folder / f"{part}.tsv", [pairs[place] for place in chosen])
+    return folder / "train.tsv", folder / "test.tsv"
+
+
+def pairs_of(lines: Sequence[str], draw: np.random.RandomState) -> list[str]:
+    """Neighbouring sentences of paragraphs, half of the second ones exchanged."""
+    firsts, seconds = [], []
+    for line in lines:
+        sentences = [one_line(each) for each in SENTENCE_END.split(line) if len(each.split()) > 4]
+        firsts += sentences[:-1:2]
+        seconds += sentences[1::2]
+    labels = draw.randint(0, 2, len(firsts))
+    elsewhere = draw.randint(0, max(1, len(seconds)), len(firsts))
+    return [
+        f"{first}\t{seconds[other] if label else second}\t{label}"
+        for first, second, other, label in zip(firsts, seconds, elsewhere, labels, strict=True)
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a task is trained.
+
+    Attributes:
+        head: of the model.
+        metrics: those that the table has, the deciding one first.
+        files: makes the files, from the folder of data and a folder for this task.
+        epochs: over the examples; `quick` and `full`.
+        most: training examples at most, where the budget is `quick`; None: all.
+        learning_rate: the highest.
+        max_length: tokens of a row.
+        options: of the head, as `open_task` takes them.
+        pair: whether the baseline compares two texts.
+    """
+
+    head: str
+    metrics: tuple[str, ...]
+    files: Callable[[Path, Path], Split]
+    epochs: Mapping[str, float]
+    most: int | None = None
+    learning_rate: float = 5e-4
+    max_length: int = 64
+    options: Mapping[str, Any] = field(default_factory=dict)
+    pair: bool = False
+
+
+def epochs(quick: float, full: float) -> Mapping[str, float]:
+    """By budget."""
+    return {"quick": quick, "full": full}
+
+
+TEXTS, CHOICES = "sequence-classification", "multiple-choice"
+RECIPES: Mapping[str, Recipe] = {
+    "sentence polarity": Recipe(
+        head=TEXTS,
+        metrics=("accuracy",),
+        files=sentence_polarity,
+        epochs=epochs(4, 6),
+    ),
+    "WNUT-17": Recipe(
+        head="token-classification",
+        metrics=("f1", "precision", "recall"),
+        files=wnut17,
+        epochs=epochs(10, 20),
+        learning_rate=7e-4,
+    ),
+    "GoEmotions": Recipe(
+        head=TEXTS,
+        metrics=("f1_micro", "f1_macro"),
+        files=goemotions,
+        epochs=epochs(3, 4),
+        most=12000,
+        # The threshold of the data's own paper (Demszky et al., 2020).
+        options={"problem_type": "multi_label_classification", "threshold": 0.3},
+    ),
+    "STS-B": Recipe(
+        head=TEXTS,
+        metrics=("pearson", "spearman"),
+        files=stsb,
+        epochs=epochs(5, 10),
+        options={"text": 0, "text_pair": 1, "label": 2, "header": False},
+        pair=True,
+    ),
+    "COPA": Recipe(
+        head=CHOICES, metrics=("accuracy",), files=copa, epochs=epochs(15, 30), learning_rate=3e-4
+    ),
+    "CommonsenseQA": Recipe(
+        head=CHOICES,
+        metrics=("accuracy",),
+        files=commonsense_qa,
+        epochs=epochs(6, 12),
+        learning_rate=3e-4,
+    ),
+    "XQuAD": Recipe(
+        head="question-answering",
+        metrics=("f1", "exact_match"),
+        files=xquad,
+        epochs=epochs(8, 16),
+        max_length=256,
+        options={"stride": 64},
+    ),
+    "next sentence": Recipe(
+        head="next-sentence-prediction",
+        metrics=("accuracy",),
+        files=next_sentences,
+        epochs=epochs(3, 5),
+        max_length=96,
+        pair=True,
+    ),
+}
+
+
+def limit_lines(path: Path, most: int | None) -> Path:
+    """A file with the first lines of another, shuffled; itself where it is short enough."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    if most is None or len(lines) <= most:
+        return path
+    order = np.random.RandomState(SEED).permutation(len(lines))[:most]
+    return write_lines(path.with_stem(f"{path.stem}-{most}"), [lines[place] for place in order])
+
+
+def prepare_task(name: str, data: Path, folder: Path, budget: str) -> Split:
+    """The files of a task, made if need be.
+
+    Args:
+        name: a key of `RECIPES`.
+        data: the folder of data.
+        folder: where files of all tasks go.
+        budget: `quick` or `full`.
+    """
+    recipe, place = RECIPES[name], folder / name.lower().replace(" ", "-")
+    place.mkdir(parents=True, exist_ok=True)
+    train, test = recipe.files(data, place)
+    return limit_lines(train, recipe.most if budget == "quick" else None), test
+
+
+def names_like(wanted: Sequence[str]) -> Iterator[str]:
+    """Tasks whose names contain one of the words; all of them for none."""
+    for name in RECIPES:
+        if not wanted or any(each.lower() in name.lower() for each in wanted):
+            yield name
