@@ -205,7 +205,9 @@ class Trainer:
         self.model.eval()
         with torch.no_grad():
             if self.processes.style == "fsdp" and self.processes.size > 1:
-                return map_arrays(self.objective(batch), to_array)
+                output = map_arrays(self.objective(batch), to_array)
+                self.objective.reshard()  # NumPy must not see what is gathered: it cannot be freed
+                return output
             return map_arrays(self.model(**batch), to_array)
 
     def evaluate(self, step: int) -> bool:
