@@ -4,8 +4,9 @@
     source or config -> model        fresh head, teacher's embeddings
     both -> RunFolder, Trainer -> TrainingResult
 
-Rules: no framework is imported before everything else is known to be right, and nothing is written
-before that either. Read next: `training_options.py`, `models.py`, `run_folder.py`.
+Rules: nothing is written before everything that is given is known to be right; no framework is
+imported here, but by the trainer that the backend's name leads to. Read next:
+`training_options.py`, `models.py`, `run_folder.py`.
 """
 
 import importlib
