@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         MobileBertError,
         MobileBertWarning,
         TokenizerError,
+        TrainingError,
         UnknownBackendError,
     )
     from mobilebert_core.heads import HEADS
@@ -77,6 +78,7 @@ _EXPORTS = {
     "CheckpointError": "errors:CheckpointError",
     "InputError": "errors:InputError",
     "TokenizerError": "errors:TokenizerError",
+    "TrainingError": "errors:TrainingError",
     "BackendError": "errors:BackendError",
     "UnknownBackendError": "errors:UnknownBackendError",
     "MissingDependencyError": "errors:MissingDependencyError",
@@ -103,6 +105,7 @@ __all__ = [
     "MobileBertTokenizerFast",
     "MobileBertWarning",
     "TokenizerError",
+    "TrainingError",
     "UnknownBackendError",
     "__version__",
     "backends",

@@ -26,6 +26,10 @@ class InputError(MobileBertError, ValueError):
     """Model inputs or labels do not fit the model."""
 
 
+class TrainingError(MobileBertError, RuntimeError):
+    """Training cannot go on: what it computes is no number any more."""
+
+
 class TokenizerError(MobileBertError, ValueError):
     """A tokenizer, its files or its arguments are invalid."""
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from mobilebert_core.checkpoints import save_checkpoint
-from mobilebert_core.errors import CheckpointError, InputError
+from mobilebert_core.errors import CheckpointError, InputError, TrainingError
 from mobilebert_core.outputs import Output, map_arrays
 from mobilebert_torch.params import owned_parameters, to_array
 from mobilebert_torch.training.objective import Objective
@@ -111,6 +111,7 @@ class Trainer:
 
         Raises:
             CheckpointError: a checkpoint is damaged, or cannot be written.
+            TrainingError: the loss is infinite or no number.
         """
         step = self.resume()
         stopped = self.patience_ended()
@@ -121,7 +122,7 @@ class Trainer:
             step += 1
             last = step == self.settings.steps
             if not math.isfinite(row["loss"]) or not math.isfinite(row["gradient_norm"]):
-                raise CheckpointError(
+                raise TrainingError(
                     f"The loss is {row['loss']} and its gradient's norm {row['gradient_norm']} at "
                     f"step {step}: training diverged. Take a smaller learning rate or a longer "
                     "warm-up, in a new folder"
