@@ -215,7 +215,7 @@ RECIPES: Mapping[str, Recipe] = {
         pair=True,
     ),
     "COPA": Recipe(
-        head=CHOICES, metrics=("accuracy",), files=copa, epochs=epochs(12, 30), learning_rate=3e-4
+        head=CHOICES, metrics=("accuracy",), files=copa, epochs=epochs(6, 12), learning_rate=2e-4
     ),
     "CommonsenseQA": Recipe(
         head=CHOICES,

@@ -32,8 +32,9 @@ def queries(baselines: Any, left: int, right: int, label: int = A) -> Any:
     return baselines.Queries(*(np.array([each]) for each in (left, right, label)))
 
 
-# A B A C D: of the followers of A, B and C are equally frequent; before D there is C alone.
-TEXT = np.array([A, B, A, C, D] * 50)
+# Of the followers of A, B and C are equally frequent; before D there is C alone. The special token
+# is a neighbour like any other.
+TEXT = np.array([A, B, A, C, D] * 50 + [PAD, D, PAD, D])
 
 
 def test_probabilities_are_a_distribution_when_neighbours_are_known_or_not(
@@ -60,6 +61,23 @@ def test_neighbours_decide_when_each_alone_does_not(baselines: Any) -> None:
         assert left[B] == pytest.approx(left[C])
         assert right[B] == pytest.approx(right[D], rel=0.05)  # both are followed by A
         assert right[B] > 10 * right[A]
+
+
+def test_frequencies_alone_count_when_no_neighbour_is_seen(baselines: Any) -> None:
+    counts = baselines.count(TEXT, 5, [PAD])
+    (found,) = counts.probabilities(queries(baselines, UNSEEN, UNSEEN))
+    assert found == pytest.approx(counts.words)
+
+
+def test_what_stood_between_both_adds_to_each_when_it_was_counted(baselines: Any) -> None:
+    counts = baselines.count(np.array([B, A, C, B, D, A, D, C, D, B, C, D]), 5, [PAD])
+    asked = queries(baselines, B, C)  # once, with A between
+    (with_both,) = counts.probabilities(asked)
+    (bigrams,) = baselines.replace(counts, joint=None).probabilities(asked)
+    trust = 1 / (1 + counts.both_weight)
+    expected = bigrams * (1 - trust)
+    expected[A] += trust
+    assert with_both == pytest.approx(expected)
 
 
 def test_the_bigram_is_interpolated_when_its_context_was_seen(baselines: Any) -> None:
