@@ -32,6 +32,7 @@ def rows_of(batch: Mapping[str, Array], rows: Array) -> dict[str, Array]:
     """Some rows of a batch, without the padding that only others needed.
 
     A column of padding stays, if there was one: trigrams show it to the last token of a text.
+    All of it stays where spans are asked for: they are chosen among all columns.
 
     Args:
         batch: arrays whose first axis is B.
@@ -39,7 +40,7 @@ def rows_of(batch: Mapping[str, Array], rows: Array) -> dict[str, Array]:
     """
     taken = {name: each[rows] for name, each in batch.items()}
     mask = taken.get("attention_mask")
-    if mask is None:
+    if mask is None or "start_positions" in batch:
         return taken
     length = int(np.flatnonzero(mask.reshape(-1, mask.shape[-1]).any(axis=0)).max(initial=0)) + 2
     full = mask.shape

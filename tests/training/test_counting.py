@@ -59,6 +59,11 @@ def test_rows_of_choices_lose_padding_alike() -> None:
     assert part["labels"].tolist() == [1]
 
 
+def test_rows_keep_their_padding_when_spans_are_chosen_among_all_columns() -> None:
+    batch = {**padded([2, 5], 8), "start_positions": np.array([1, 3])}
+    assert rows_of(batch, np.array([0]))["input_ids"].shape == (1, 8)
+
+
 def test_rows_keep_their_length_when_there_is_no_mask() -> None:
     part = rows_of({"input_ids": np.arange(12).reshape(3, 4)}, np.array([2, 0]))
     assert part["input_ids"].tolist() == [[8, 9, 10, 11], [0, 1, 2, 3]]
