@@ -252,9 +252,13 @@ def what_is_left(folder: Path) -> dict[str, Any]:
     return found
 
 
-def is_rounding(name: str) -> bool:
-    """Whether a parameter's gradient is nothing but rounding: softmax cancels the bias of keys."""
-    return name.endswith("key.bias")
+def is_rounding(name: str, head: str) -> bool:
+    """Whether a parameter's gradient may be nothing but rounding.
+
+    Softmax over positions cancels what is added to all alike: the bias of keys, and in question
+    answering the last biases.
+    """
+    return name.endswith("key.bias") or (head == "question-answering" and "bias" in name)
 
 
 def _context() -> Any:
