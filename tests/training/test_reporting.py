@@ -121,7 +121,7 @@ def test_tensorboard_reads_the_numbers_that_were_logged(tmp_path: Path) -> None:
 
 def test_tensorboard_has_each_step_once_when_a_run_was_resumed(tmp_path: Path) -> None:
     first = TensorboardLog(tmp_path)
-    for row in (BEGIN, step(10), step(20), step(30)):
+    for row in (BEGIN, step(10), step(20), step(30), step(40)):
         first(row)
     (file,) = (tmp_path / "tensorboard").iterdir()
     file.write_bytes(file.read_bytes()[:-5])  # killed while it wrote
