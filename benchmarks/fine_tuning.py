@@ -165,7 +165,7 @@ def run_jobs(jobs: Sequence[Job], file: Path, processes: int) -> list[Any]:
             row = future.result()
             found[row["key"]] = row
             with file.open("a", encoding="utf-8") as stream:
-                stream.write(f"{json.dumps(row)}\n")
+                stream.write(f"\n{json.dumps(row)}\n")  # on a line of its own, come what may
     return [found[job.key] for job in jobs]
 
 
