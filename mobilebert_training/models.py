@@ -95,6 +95,10 @@ def open_start(
             + f", or vocab_size={len(opened)} in the configuration"
             * (config is not None)
         )
+    # Saved beside the model, it cuts texts where the model's positions end.
+    if tokenizer is not opened:
+        positions = start.config.max_position_embeddings
+        opened.model_max_length = min(opened.model_max_length, positions)
     return start
 
 

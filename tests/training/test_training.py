@@ -215,6 +215,15 @@ def test_a_vocabulary_of_another_size_is_refused_but_a_preset_takes_it(tmp_path:
     assert json.loads((found.model / "config.json").read_text())["vocab_size"] == 16
 
 
+@pytest.mark.usefixtures("torch_there")
+def test_saved_tokenizer_cuts_texts_where_the_models_positions_end(tmp_path: Path) -> None:
+    text, own = running_text(tmp_path), tiny_tokenizer(tmp_path / "pieces")
+    given: dict[str, Any] = {"config": CONFIG, **QUICK}
+    found = train(TEXT, text, tmp_path / "run", tokenizer=tmp_path / "pieces", **given)
+    assert own.model_max_length > CONFIG.max_position_embeddings
+    assert mobilebert.load_tokenizer(found.model).model_max_length == CONFIG.max_position_embeddings
+
+
 def test_files_are_told_by_name_and_content(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     digest = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
