@@ -82,7 +82,7 @@ class Processes:
     def wrap(self, objective: nn.Module) -> nn.Module:
         """What is called in training, so that gradients become the mean over processes."""
         if self.size > 1 and self.style == "ddp":
-            return DistributedDataParallel(objective, find_unused_parameters=True)
+            return DistributedDataParallel(objective)
         return objective
 
     def synchronise(self, wrapped: nn.Module, wanted: bool) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from mobilebert_core.checkpoints import save_checkpoint
-from mobilebert_core.errors import CheckpointError, InputError, TrainingError
+from mobilebert_core.errors import InputError, TrainingError
 from mobilebert_core.outputs import Output, map_arrays
 from mobilebert_torch.params import owned_parameters, to_array
 from mobilebert_torch.training.objective import Objective
