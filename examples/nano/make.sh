@@ -38,3 +38,4 @@ wait -n && wait -n
 
 rm -rf "$output/mobilebert-nano"
 mobilebert convert "$output/second/model" "$output/mobilebert-nano" --head masked-lm --dtype float16
+rm -f "$output"/mobilebert-nano/{tokenizer.json,special_tokens_map.json} # vocab.txt says it all
