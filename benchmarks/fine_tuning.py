@@ -43,7 +43,7 @@ class Job:
         data: the folder of data.
         output: where runs, files and results go.
         budget: `quick` or `full`.
-        digest: of the model's weights.
+        digest: of the model's weights; of its configuration alone where no weights are taken.
         seed: of order, dropout and fresh weights.
     """
 
@@ -252,11 +252,13 @@ def main(
     if not names:
         raise typer.BadParameter(f"none of {', '.join(RECIPES)}", param_hint="--task")
     output.mkdir(parents=True, exist_ok=True)
-    digest = describe_weights(open_source(model).weights)
+    source = open_source(model)
+    shape = hashlib.sha256(json.dumps(source.config.to_dict(), sort_keys=True).encode()).hexdigest()
+    digests = {NANO: describe_weights(source.weights), RANDOM: shape, MAJORITY: shape}
     jobs = [
         Job(name, kind, model, data.absolute(), output.absolute(), budget, digest, seed)
         for name in names
-        for kind in (NANO, RANDOM, MAJORITY)
+        for kind, digest in digests.items()
     ]
     rows = summarise(run_jobs(jobs, output / RESULTS, parallel))
     met = all(row["learns"] for row in rows if row["decides"])
