@@ -306,7 +306,7 @@ def test_something_else_is_refused_as_configuration(config: Any, backend: Any) -
         mobilebert.create(config, "base", backend.name)
 
 
-@pytest.mark.parametrize("source", [None, 5])
+@pytest.mark.parametrize("source", [{}, 5])
 def test_something_else_is_refused_as_source(source: Any) -> None:
     with pytest.raises(CheckpointError, match="expected a folder, a file or a hub id"):
         mobilebert.load(source, backend="numpy")

@@ -32,7 +32,8 @@ from reference import Reference, make_reference, torch
 # Measured: outputs 1.3e-14 on the small models and 1.9e-13 on 24 layers, losses 4.9e-16, gradients
 # 4.9e-13 and 1.7e-12.
 LIMIT = 1e-11
-# Measured: 9.1e-16, of the largest gradient, in tensors that hold rounding alone.
+# Measured: 9.1e-16, of the largest gradient, in tensors that hold rounding alone; and 5.7e-15 on a
+# processor that rounds otherwise, in a gradient 2,000 times smaller, whose own limit is half of it.
 ZERO_LIMIT = 1e-14
 TRAINED_HEADS = [name for name, head in HEADS.items() if head.labels]
 Groups = Mapping[str, list[str]]
@@ -71,7 +72,7 @@ def check_gradients(case: Case, reference: Reference, groups: Groups | None = No
     """The gradient of every tensor or group of tensors along a random direction.
 
     The error is relative to the gradient's norm. Some gradients are zero by cancellation, and
-    rounding is all they hold: their error is relative to the largest.
+    rounding is all they hold: what the largest gradient's rounding explains is no error.
     """
     weights = case.make_weights()
     groups = groups or {name: [name] for name in weights}
@@ -92,7 +93,7 @@ def check_gradients(case: Case, reference: Reference, groups: Groups | None = No
         moves = {name: direction(name, weights[name].shape) for name in names}
         expected = sum(float((gradients[name] * each).sum()) for name, each in moves.items())
         error, norm = abs(found[group] - expected), norms[group]
-        if not error <= (LIMIT * norm if norm >= least else ZERO_LIMIT * largest):
+        if not error <= max(LIMIT * norm if norm >= least else 0.0, ZERO_LIMIT * largest):
             wrong[group] = error, norm, largest
     assert wrong == {}
 
