@@ -147,6 +147,8 @@ def train(
     own, of_task = sort_options(head, options)
     start = open_start(model, config, tokenizer, own.get("seed", 0))
     task = _open_task(head, train_files, validation_files, start, of_task)
+    # Now rather than after the training: it needs the packages that the metrics need.
+    baseline = task.baseline() if isinstance(task, SupervisedTask) and task.validation else {}
     measured = head not in PRETRAINING_HEADS or validation_files is not None
     settings = choose_settings(head, len(task), epochs, steps, own, measured=measured)
     how = choose_transfer(head, teacher, transfer)
@@ -196,7 +198,7 @@ def train(
         metrics=found.metrics,
         best_step=found.best_step,
         stopped_early=found.stopped_early,
-        baseline=task.baseline() if isinstance(task, SupervisedTask) and found.metrics else {},
+        baseline=baseline if found.metrics else {},
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 import mobilebert
-from mobilebert_core.errors import BackendError, ConfigError, InputError
+from mobilebert_core.errors import BackendError, ConfigError, InputError, MissingDependencyError
 from mobilebert_training.run_description import describe_files, describe_weights
 from mobilebert_training.training import train
 from mobilebert_training.training_options import choose_settings, sort_options
@@ -213,6 +214,16 @@ def test_a_vocabulary_of_another_size_is_refused_but_a_preset_takes_it(tmp_path:
         )
     found = train(TEXT, text, tmp_path / "nano", config="nano", tokenizer=tokenizer, **QUICK)
     assert json.loads((found.model / "config.json").read_text())["vocab_size"] == 16
+
+
+@pytest.mark.usefixtures("torch_there")
+def test_a_missing_package_of_the_metrics_is_told_before_anything_is_written(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.metrics", None)  # as if it were not installed
+    with pytest.raises(MissingDependencyError, match="need scikit-learn"):
+        train(FINE, opinions(tmp_path), tmp_path / "run", model=source, **QUICK)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.usefixtures("torch_there")
