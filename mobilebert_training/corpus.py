@@ -6,7 +6,7 @@ archives (.zip) of them are read. Read next: `tasks/pretraining.py`.
 N tokens of a corpus
 """
 
-import gzip
+import io
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -18,11 +18,13 @@ from typing import Any
 import numpy as np
 
 from mobilebert_core.errors import InputError
+from mobilebert_training.readers import files
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _SENTENCE_ENDS = (".", "!", "?")
 _LINES_AT_A_TIME = 1000
+_DAMAGE = (zipfile.BadZipFile, zlib.error, LZMAError)
 
 
 @dataclass(frozen=True)
@@ -45,32 +47,23 @@ def read_lines(path: Path) -> Iterator[str]:
     Raises:
         InputError: the file is absent, damaged or no text in UTF-8; it names file and line.
     """
-    try:
-        for name, content in _contents(path):
-            for number, line in enumerate(content.split(b"\n"), start=1):
-                try:
-                    yield line.decode("utf-8").removesuffix("\r")
-                except UnicodeDecodeError as error:
-                    raise InputError(
-                        f"{name}, line {number} is no text in UTF-8 ({error.reason} at byte "
-                        f"{error.start}); convert the file first"
-                    ) from error
-            yield ""  # the next file is another document
-    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, LZMAError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+    for name, content in _contents(path):
+        yield from files.split_lines(files.decode(content, name))
+        yield ""  # the next file is another document
 
 
 def _contents(path: Path) -> Iterator[tuple[str, bytes]]:
-    if path.suffix == ".zip":
-        with zipfile.ZipFile(path) as archive:
+    content = files.read_bytes(path)
+    if path.suffix.lower() != ".zip":
+        yield str(path), content
+        return
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
             for name in sorted(archive.namelist()):
                 if name.endswith(".txt"):
                     yield f"{path}, {name}", archive.read(name)
-    elif path.suffix == ".gz":
-        with gzip.open(path) as stream:
-            yield str(path), stream.read()
-    else:
-        yield str(path), path.read_bytes()
+    except (OSError, ValueError, EOFError, RuntimeError, *_DAMAGE) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
 
 
 def read_corpus(paths: Iterable[Path], tokenizer: Any) -> Corpus:

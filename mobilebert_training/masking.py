@@ -12,6 +12,7 @@ import numpy as np
 
 from mobilebert_core.errors import InputError
 from mobilebert_core.input_checks import IGNORED_LABEL
+from mobilebert_core.labelled import labelled_positions
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -62,10 +63,11 @@ def mask_tokens(
     most = max(1, int(wanted.max()))
     draws = np.where(maskable, generator.random(ids.shape), 2.0)  # (B, S)
     order = np.argsort(draws, axis=1)[:, :most]  # (B, P)
-    counted = np.arange(most) < wanted[:, None]  # (B, P)
-    positions = np.sort(np.where(counted, order, ids.shape[1]), axis=1)  # those left out go last
-    positions = np.where(counted, positions, 0)
-    labels = np.where(counted, np.take_along_axis(ids, positions, axis=1), IGNORED_LABEL)
+    is_chosen = np.zeros(ids.shape, bool)
+    np.put_along_axis(is_chosen, order, np.arange(most) < wanted[:, None], axis=1)
+    labelled = labelled_positions(np.where(is_chosen, ids, IGNORED_LABEL))
+    positions, labels = labelled["prediction_positions"], labelled["labels"]
+    counted = labels != IGNORED_LABEL  # (B, P)
 
     kind = generator.random(positions.shape)  # (B, P)
     random_ids = generator.integers(first_token_id, vocab_size, positions.shape)  # (B, P)
@@ -74,4 +76,4 @@ def mask_tokens(
     rows = np.broadcast_to(np.arange(len(ids))[:, None], positions.shape)
     masked = ids.copy()
     masked[rows[counted], positions[counted]] = hidden[counted]
-    return {"input_ids": masked, "prediction_positions": positions, "labels": labels}
+    return {"input_ids": masked, **labelled}

@@ -61,7 +61,22 @@ def read_text(path: Path, encoding: str = "utf-8") -> str:
     Raises:
         InputError: the file cannot be read, or a line is not of this encoding.
     """
-    data = _read_bytes(path)
+    other = ', or say which encoding it has, e.g. encoding="latin-1"'
+    return decode(read_bytes(path), str(path), encoding, other)
+
+
+def decode(data: bytes, name: str, encoding: str = "utf-8", other: str = "") -> str:
+    """The text of bytes.
+
+    Args:
+        data: of a whole file.
+        name: of the file, for errors.
+        encoding: as of `read_text`.
+        other: what else than saving it as UTF-8 can be done.
+
+    Raises:
+        InputError: as of `read_text`.
+    """
     try:
         return data.decode("utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)
     except LookupError:
@@ -73,9 +88,9 @@ def read_text(path: Path, encoding: str = "utf-8") -> str:
         line = error.object.count(b"\n", 0, error.start) + 1
         column = error.start - error.object.rfind(b"\n", 0, error.start)
         raise InputError(
-            f"{path} cannot be used: line {line}: byte {column} is "
+            f"{name} cannot be used: line {line}: byte {column} is "
             f"0x{error.object[error.start]:02x}, no {encoding} ({error.reason}); save the file as "
-            'UTF-8, or say which encoding it has, e.g. encoding="latin-1"'
+            f"UTF-8{other}"
         ) from error
 
 
@@ -85,13 +100,23 @@ def read_lines(path: Path, encoding: str = "utf-8") -> list[str]:
     Raises:
         InputError: as of `read_text`.
     """
-    lines = read_text(path, encoding).split("\n")
+    return split_lines(read_text(path, encoding))
+
+
+def split_lines(text: str) -> list[str]:
+    """The lines of a text without their ends."""
+    lines = text.split("\n")
     if lines[-1] == "":
         lines.pop()
     return [line.removesuffix("\r") for line in lines]
 
 
-def _read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """What is in a file; `.gz` is decompressed.
+
+    Raises:
+        InputError: the file is absent or damaged.
+    """
     try:
         data = path.read_bytes()
         return gzip.decompress(data) if path.suffix.lower() == ".gz" else data

@@ -1,7 +1,8 @@
 """Pretraining on running text: masked words, and whether one text follows another.
 
-A row is a window of the corpus at a random place near its own; the pair task cuts it at the end of
-a sentence near its middle, and half of the second texts come from elsewhere (Devlin et al., 2019).
+A row is a window of the corpus at a random place near its own. For the pair task it is moved on
+until a sentence ends where it is cut, somewhere in its middle half; half of the second texts come
+from elsewhere (Devlin et al., 2019).
 
 B batch  S sequence  P prediction positions  N tokens of a corpus
 """
@@ -14,6 +15,7 @@ import numpy as np
 
 from mobilebert_core.errors import InputError
 from mobilebert_core.input_checks import IGNORED_LABEL
+from mobilebert_core.losses import cross_entropy
 from mobilebert_training.corpus import Corpus
 from mobilebert_training.masking import mask_tokens
 from mobilebert_training.randomness import generator
@@ -84,15 +86,17 @@ class PretrainingTask:
         return self._rows(self.training, starts, draw)
 
     def _rows(self, corpus: Corpus, starts: Array, draw: np.random.Generator) -> dict[str, Array]:
-        tokens, num_tokens = self.tokenizer, len(corpus.ids)
-        starts = np.clip(starts, 0, num_tokens - self.window)  # (B,)
+        tokens, pairs = self.tokenizer, self.head == "pretraining"
+        starts = np.clip(starts, 0, len(corpus.ids) - self.window)  # (B,)
+        if pairs:
+            starts, cuts = self._cut(corpus, starts, draw)
         windows = corpus.ids[starts[:, None] + np.arange(self.window)].astype(np.int64)
         ids = np.full((len(starts), self.length), tokens.sep_token_id, np.int64)  # (B, S)
         ids[:, 0] = tokens.cls_token_id
         labels = {}
         types = np.zeros_like(ids)
-        if self.head == "pretraining":
-            cuts, is_random = self._pairs(corpus, starts, windows, draw)
+        if pairs:
+            is_random = self._replace_seconds(corpus, windows, cuts, draw)
             columns = np.arange(self.window)
             shifted = 1 + columns + (columns >= cuts[:, None])  # (B, S - 3): one [SEP] between
             np.put_along_axis(ids, shifted, windows, axis=1)
@@ -112,23 +116,33 @@ class PretrainingTask:
         )
         return {**masked, "token_type_ids": types, **labels}
 
-    def _pairs(
-        self, corpus: Corpus, starts: Array, windows: Array, draw: np.random.Generator
-    ) -> tuple[Array, Array]:
-        """Where each window is cut (B,), and which second texts were replaced (B,)."""
-        low = self.window // 4
-        wanted = starts + draw.integers(low, self.window - low, len(starts))
-        places = np.searchsorted(corpus.sentence_starts, wanted)
-        ends = corpus.sentence_starts[np.minimum(places, len(corpus.sentence_starts) - 1)]
-        inside = (ends - starts >= low) & (ends - starts <= self.window - low)
-        cuts = np.where(inside, ends, wanted) - starts
-        is_random = draw.random(len(starts)) < 0.5
-        others = corpus.sentence_starts[draw.integers(0, len(corpus.sentence_starts), len(starts))]
+    def _cut(self, corpus: Corpus, starts: Array, draw: np.random.Generator) -> tuple[Array, Array]:
+        """Where each window begins, and after how many tokens it is cut: (B,) each.
+
+        A text without a sentence's end between its margins is cut anywhere.
+        """
+        margin, num_tokens = self.window // 4, len(corpus.ids)
+        lengths = draw.integers(margin, self.window - margin, len(starts))  # of the first texts
+        cuts = starts + lengths
+        ends = corpus.sentence_starts
+        ends = ends[(ends >= margin) & (ends <= num_tokens - margin)]
+        if len(ends):
+            cuts = ends[np.minimum(np.searchsorted(ends, cuts), len(ends) - 1)]
+        starts = np.clip(cuts - lengths, 0, num_tokens - self.window)
+        return starts, cuts - starts
+
+    def _replace_seconds(
+        self, corpus: Corpus, windows: Array, cuts: Array, draw: np.random.Generator
+    ) -> Array:
+        """Put other texts behind the cuts of half of the windows; which ones, (B,) bool."""
+        is_random = draw.random(len(windows)) < 0.5
+        places = corpus.sentence_starts
+        places = places[places <= len(corpus.ids) - self.window]
+        others = places[draw.integers(0, len(places), len(windows))]
         for row in np.flatnonzero(is_random):
             count = self.window - cuts[row]
-            place = min(others[row], len(corpus.ids) - count)
-            windows[row, cuts[row] :] = corpus.ids[place : place + count]
-        return cuts, is_random
+            windows[row, cuts[row] :] = corpus.ids[others[row] : others[row] + count]
+        return is_random
 
     def evaluate(self, run: Run) -> dict[str, float]:
         """Loss, perplexity and accuracy at masked tokens, and accuracy of the pairs."""
@@ -144,9 +158,10 @@ class PretrainingTask:
             output: Any = run(rows)
             logits = output.prediction_logits if pairs is not None else output.logits
             counted = labels != IGNORED_LABEL
-            loss += float(_cross_entropies(logits[counted], labels[counted]).sum())
-            right += float((logits[counted].argmax(-1) == labels[counted]).sum())
-            count += float(counted.sum())
+            logits, labels = logits[counted].astype(np.float64), labels[counted]
+            loss += float(cross_entropy(logits, labels)) * len(labels)
+            right += float((logits.argmax(-1) == labels).sum())
+            count += len(labels)
             if pairs is not None:
                 pairs_right += float((output.seq_relationship_logits.argmax(-1) == pairs).sum())
         result = {
@@ -162,12 +177,3 @@ class PretrainingTask:
 def _specials_lead(tokenizer: Any) -> bool:
     """Whether the special tokens are the vocabulary's first, as in vocabularies trained here."""
     return sorted(tokenizer.all_special_ids) == list(range(len(tokenizer.all_special_ids)))
-
-
-def _cross_entropies(logits: Array, labels: Array) -> Array:
-    """(N, V) and (N,) -> (N,), in float64."""
-    logits = logits.astype(np.float64)
-    logits -= logits.max(axis=-1, keepdims=True)
-    chosen: Array = logits[np.arange(len(labels)), labels]
-    normalizers: Array = np.log(np.exp(logits).sum(axis=-1))
-    return normalizers - chosen

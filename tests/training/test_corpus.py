@@ -1,6 +1,7 @@
 """Running text: what is read from files, and what becomes of damaged ones."""
 
 import gzip
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -71,7 +72,7 @@ def test_text_of_another_encoding_is_refused_with_file_and_line(
     write: Writer, tmp_path: Path
 ) -> None:
     path = write(tmp_path / "a.txt", b"one\ntwo\nthr\xe9e\n")
-    with pytest.raises(InputError, match=r"a\.(txt|gz|zip).*, line 3 is no text in UTF-8.*byte 3"):
+    with pytest.raises(InputError, match=r"a\.(txt|gz|zip).*line 3: byte 4 .*no utf-8"):
         list(read_lines(path))
 
 
@@ -82,11 +83,13 @@ def test_any_bytes_are_lines_or_an_error(
 ) -> None:
     path = write_plain(tmp_path_factory.mktemp("bytes") / "a.txt", content)
     try:
-        expected: Any = [line.removesuffix("\r") for line in content.decode().split("\n")] + [""]
+        lines = content.decode("utf-8-sig").split("\n")
+        lines = lines[:-1] if lines[-1] == "" else lines
+        expected: Any = [line.removesuffix("\r") for line in lines] + [""]
     except UnicodeDecodeError:
         expected = None
     if expected is None:
-        with pytest.raises(InputError, match=r"a\.txt, line \d+ is no text"):
+        with pytest.raises(InputError, match=r"a\.txt cannot be used: line \d+:"):
             list(read_lines(path))
     else:
         assert list(read_lines(path)) == expected
@@ -117,7 +120,7 @@ def test_a_damaged_file_is_read_or_refused_by_name(
 def test_a_file_cut_short_is_refused(write: Writer, tmp_path: Path) -> None:
     path = write(tmp_path / "a.txt", TEXT.encode() * 20)
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(InputError, match=r"a\.(gz|zip) cannot be read"):
+    with pytest.raises(InputError, match=r"a\.(gz|zip) cannot be (read|decompressed)"):
         list(read_lines(path))
 
 
@@ -133,7 +136,7 @@ def test_a_locked_archive_is_refused_by_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["absent.txt", "absent.gz", "absent.zip", "."])
 def test_an_absent_file_is_refused_by_name(name: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match=re.escape(str(tmp_path / name))):
         list(read_lines(tmp_path / name))
 
 
