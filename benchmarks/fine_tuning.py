@@ -44,7 +44,7 @@ class Job:
         data: the folder of data.
         output: where runs, files and results go.
         budget: `quick` or `full`.
-        digest: of the model's weights; of its configuration alone where no weights are taken.
+        digest: of the model's weights; of its configuration and vocabulary where none are taken.
         seed: of order, dropout and fresh weights.
     """
 
@@ -132,6 +132,7 @@ def train_model(job: Job) -> dict[str, Any]:
         batch_size=BATCH,
         learning_rate=recipe.learning_rate,
         max_length=recipe.max_length,
+        dtype="bfloat16",
         seed=job.seed,
         evaluate_every=0,  # only at the end: what is tested on chooses nothing
         keep=1,
@@ -245,8 +246,9 @@ def main(
 
     Example: python benchmarks/fine_tuning.py --data DATA --output RUNS --task polarity
     """
+    import mobilebert
     from mobilebert_core.loading import open_source
-    from mobilebert_training.run_description import describe_weights
+    from mobilebert_training.run_description import describe_tokenizer, describe_weights
 
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     names = list(names_like(task or ()))
@@ -254,7 +256,10 @@ def main(
         raise typer.BadParameter(f"none of {', '.join(RECIPES)}", param_hint="--task")
     output.mkdir(parents=True, exist_ok=True)
     source = open_source(model)
-    shape = hashlib.sha256(json.dumps(source.config.to_dict(), sort_keys=True).encode()).hexdigest()
+    pieces = describe_tokenizer(mobilebert.load_tokenizer(model))
+    shape = hashlib.sha256(
+        json.dumps([pieces, source.config.to_dict()], sort_keys=True).encode()
+    ).hexdigest()
     digests = {NANO: describe_weights(source.weights), RANDOM: shape, MAJORITY: shape}
     jobs = [
         Job(name, kind, model, data.absolute(), output.absolute(), budget, digest, seed)

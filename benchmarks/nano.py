@@ -8,7 +8,6 @@ Read next: `nano_text.py`, which has the protocol, `nano_baselines.py`, `nano_pr
 """
 
 import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ import nano_baselines as baselines
 import numpy as np
 import typer
 from nano_prompts import PROMPTS, REQUIRED, TOP, judge
-from nano_text import MaskedText, mask_text, measure, prepare
+from nano_text import MaskedText, held_out_texts, mask_text, measure
 from rich.console import Console
 from rich.table import Table
 from typer import Option
@@ -149,12 +148,12 @@ def acceptable(prompts: Sequence[Any]) -> dict[str, int]:
 
 
 def main(
-    data: Annotated[Path, Option(help="Free texts, or what prepare_corpus.py wrote.", exists=True)],
+    text: Annotated[Path, Option(help="The folder that prepare_corpus.py wrote.", exists=True)],
     model: Annotated[
         list[str] | None, Option(help="A source or label=source; the first one is judged.")
     ] = None,
-    text: Annotated[
-        list[Path] | None, Option(help="A held-out text; may be repeated.", exists=True)
+    held_out: Annotated[
+        list[Path] | None, Option(help="Another held-out text; may be repeated.", exists=True)
     ] = None,
     backend: Annotated[str, Option(help="Which one computes.")] = "torch",
     backends: Annotated[bool, Option("--backends", help="Compare all four.")] = False,
@@ -163,16 +162,14 @@ def main(
 ) -> None:
     """Masked tokens of held-out text, next to counting; twenty sentences; the four backends.
 
-    Example: python benchmarks/nano.py --data DATA --model nano=mobilebert-nano --backends
+    Example: python benchmarks/nano.py --text TEXT --model nano=mobilebert-nano --backends
     """
     sources = named_sources(model or [DEFAULT])
     judged, source = next(iter(sources.items()))
     tokenizer = shared_tokenizer(sources)
-    with tempfile.TemporaryDirectory(prefix="mobilebert-benchmark-") as folder:
-        prepared = prepare(data, Path(folder))
-        paths = text or sorted((prepared / "held_out").glob("*.txt"))
-        texts = [mask_text(path, tokenizer, rows or None) for path in paths]
-        counts = count_training_text(prepared / "train", tokenizer)
+    paths = held_out or held_out_texts(text)
+    texts = [mask_text(path, tokenizer, rows or None) for path in paths]
+    counts = count_training_text(text / "train", tokenizer)
     result: dict[str, Any] = {"texts": [], "weights": [counts.pair_weight, counts.both_weight]}
     for each in texts:
         result["texts"] += baseline_rows(counts, each, tokenizer)

@@ -8,16 +8,14 @@ Read next: `nano_baselines.py`.
 R rows  S sequence  P prediction positions  V vocabulary
 """
 
-import contextlib
 import importlib.util
 import math
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import typer
 
 from mobilebert import predict
 from mobilebert_core.input_checks import IGNORED_LABEL
@@ -55,13 +53,6 @@ class MaskedText:
         return np.asarray(self.labels != IGNORED_LABEL)
 
 
-@contextlib.contextmanager
-def quiet_output() -> Iterator[None]:
-    """What is printed goes to standard error, so that JSON stays JSON."""
-    with contextlib.redirect_stdout(sys.stderr):
-        yield
-
-
 def load_preparation() -> Any:
     """The module `examples/nano/prepare_corpus.py`."""
     spec = importlib.util.spec_from_file_location("prepare_corpus", PREPARE)
@@ -72,18 +63,19 @@ def load_preparation() -> Any:
     return module
 
 
-def prepare(data: Path, folder: Path) -> Path:
-    """The folder with `train/` and `held_out/`: `data` itself where it has them.
+def held_out_texts(folder: Path) -> list[Path]:
+    """The held-out files of a folder that `prepare_corpus.py` wrote.
 
-    Args:
-        data: the folder of free texts, or what `prepare_corpus.py` wrote.
-        folder: where to write.
+    Raises:
+        typer.BadParameter: there are none.
     """
-    if (data / "held_out").is_dir():
-        return data
-    with quiet_output():
-        load_preparation().main(data, folder)
-    return folder
+    paths = sorted((folder / "held_out").glob("*.txt"))
+    if not paths:
+        raise typer.BadParameter(
+            f"{folder} has no held_out/*.txt; give what examples/nano/prepare_corpus.py wrote",
+            param_hint="--text",
+        )
+    return paths
 
 
 def mask_text(path: Path, tokenizer: Any, rows: int | None = None) -> MaskedText:

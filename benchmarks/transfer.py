@@ -7,13 +7,12 @@ curve is drawn thin. Read next: `nano_text.py`, `docs/training.md`.
 """
 
 import json
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from nano_text import LENGTH, mask_text, measure, prepare
+from nano_text import LENGTH, held_out_texts, mask_text, measure
 from rich.console import Console
 from rich.table import Table
 from typer import Option
@@ -140,7 +139,7 @@ def draw_curve(axes: Any, run: dict[str, Any], metric: str, colour: str) -> None
 
 def main(
     runs: Annotated[list[str], typer.Argument(help="name=folder of each run, as it is drawn.")],
-    data: Annotated[Path, Option(help="Free texts, or what prepare_corpus.py wrote.", exists=True)],
+    text: Annotated[Path, Option(help="The folder that prepare_corpus.py wrote.", exists=True)],
     plot: Annotated[Path | None, Option(help="Where the picture goes, an SVG file.")] = None,
     batch: Annotated[int, Option(help="Rows of a step, where run.json does not tell.")] = 64,
     length: Annotated[int, Option(help="Tokens of a row, likewise.")] = LENGTH,
@@ -150,22 +149,21 @@ def main(
 ) -> None:
     """Compare runs on validation and held-out text.
 
-    Example: python benchmarks/transfer.py alone=RUNS/alone PKT=RUNS/pkt --data DATA
+    Example: python benchmarks/transfer.py alone=RUNS/alone PKT=RUNS/pkt --text TEXT
     """
     pairs = [each.partition("=") for each in runs]
     if not all(sign and Path(folder).is_dir() for _, sign, folder in pairs):
         raise typer.BadParameter("expected name=folder of runs that exist", param_hint="runs")
     found = [read_run(name, Path(folder)) for name, _, folder in pairs]
-    with tempfile.TemporaryDirectory(prefix="mobilebert-benchmark-") as folder:
-        texts = sorted((prepare(data, Path(folder)) / "held_out").glob("*.txt"))
-        results = [
-            {
-                **{key: run[key] for key in ("name", "steps", "seconds", "stages", "curve")},
-                "tokens": tokens_of(run, batch, length),
-                "held_out": measure_run(run, texts, backend, rows),
-            }
-            for run in found
-        ]
+    texts = held_out_texts(text)
+    results = [
+        {
+            **{key: run[key] for key in ("name", "steps", "seconds", "stages", "curve")},
+            "tokens": tokens_of(run, batch, length),
+            "held_out": measure_run(run, texts, backend, rows),
+        }
+        for run in found
+    ]
     if plot is not None:
         draw(found, plot)
     if as_json:

