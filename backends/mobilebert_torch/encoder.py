@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.inputs import Batch
 from mobilebert_core.packing import first_tokens, last_tokens
+from mobilebert_torch.layers import Linear, values_are_known
 from mobilebert_torch.params import to_tensor
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -52,14 +53,6 @@ def make_norm(config: MobileBertConfig, width: int) -> nn.Module:
     if config.normalization_type == "no_norm":
         return NoNorm(width)
     return nn.LayerNorm(width, eps=config.layer_norm_eps)
-
-
-def values_are_known(*arguments: object) -> bool:
-    """Whether a call is an ordinary one: not compiled, traced or transformed by torch.func."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
-        return False
-    wrapped = torch._C._functorch.is_functorch_wrapped_tensor
-    return not any(isinstance(each, Tensor) and wrapped(each) for each in arguments)
 
 
 def computing_dtype(hidden_states: Tensor) -> torch.dtype:
@@ -108,9 +101,7 @@ class Embeddings(nn.Module):
         self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
         if config.transforms_embeddings:
-            self.embedding_transformation = nn.Linear(
-                config.embedding_input_size, config.hidden_size
-            )
+            self.embedding_transformation = Linear(config.embedding_input_size, config.hidden_size)
         self.LayerNorm = make_norm(config, config.hidden_size)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
@@ -147,7 +138,7 @@ class BottleneckLayer(nn.Module):
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.true_hidden_size)
+        self.dense = Linear(config.hidden_size, config.true_hidden_size)
         self.LayerNorm = make_norm(config, config.true_hidden_size)
 
     def forward(self, hidden_states: Tensor) -> Tensor:
@@ -179,9 +170,9 @@ class SelfAttention(nn.Module):
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__()
         self.config = config
-        self.query = nn.Linear(config.query_input_size, config.true_hidden_size)
-        self.key = nn.Linear(config.query_input_size, config.true_hidden_size)
-        self.value = nn.Linear(config.value_input_size, config.true_hidden_size)
+        self.query = Linear(config.query_input_size, config.true_hidden_size)
+        self.key = Linear(config.query_input_size, config.true_hidden_size)
+        self.value = Linear(config.value_input_size, config.true_hidden_size)
         self.dropout = nn.Dropout(config.attention_probs_dropout_prob)
 
     def forward(
@@ -218,7 +209,7 @@ class SelfOutput(nn.Module):
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.true_hidden_size, config.true_hidden_size)
+        self.dense = Linear(config.true_hidden_size, config.true_hidden_size)
         self.LayerNorm = make_norm(config, config.true_hidden_size)
         self.dropout = nn.Dropout(0.0 if config.use_bottleneck else config.hidden_dropout_prob)
 
@@ -251,7 +242,7 @@ class Intermediate(nn.Module):
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.true_hidden_size, config.intermediate_size)
+        self.dense = Linear(config.true_hidden_size, config.intermediate_size)
         self.activation = ACTIVATIONS[config.hidden_act]
 
     def forward(self, hidden_states: Tensor) -> Tensor:
@@ -263,7 +254,7 @@ class FeedForwardOutput(nn.Module):
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.intermediate_size, config.true_hidden_size)
+        self.dense = Linear(config.intermediate_size, config.true_hidden_size)
         self.LayerNorm = make_norm(config, config.true_hidden_size)
 
     def forward(self, expanded: Tensor, residual: Tensor) -> Tensor:
@@ -287,7 +278,7 @@ class OutputBottleneck(nn.Module):
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.true_hidden_size, config.hidden_size)
+        self.dense = Linear(config.true_hidden_size, config.hidden_size)
         self.LayerNorm = make_norm(config, config.hidden_size)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
@@ -300,7 +291,7 @@ class Output(nn.Module):
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.intermediate_size, config.true_hidden_size)
+        self.dense = Linear(config.intermediate_size, config.true_hidden_size)
         self.LayerNorm = make_norm(config, config.true_hidden_size)
         self.dropout = nn.Dropout(0.0 if config.use_bottleneck else config.hidden_dropout_prob)
         self.bottleneck = OutputBottleneck(config) if config.use_bottleneck else None
@@ -371,7 +362,7 @@ class Pooler(nn.Module):
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__()
         hidden = config.hidden_size
-        self.dense = nn.Linear(hidden, hidden) if config.classifier_activation else None
+        self.dense = Linear(hidden, hidden) if config.classifier_activation else None
 
     def forward(self, sequence: Tensor) -> Tensor:
         first = sequence[:, 0]  # (B, H)

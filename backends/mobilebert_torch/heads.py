@@ -14,6 +14,7 @@ from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.heads import HEADS
 from mobilebert_core.inputs import Batch
 from mobilebert_torch.encoder import ACTIVATIONS, Backbone, Encoded
+from mobilebert_torch.layers import Linear, linear
 from mobilebert_torch.losses import cross_entropy, sequence_classification_loss, span_loss
 from mobilebert_torch.pretrained import MobileBertPreTrainedModel
 
@@ -23,7 +24,7 @@ class PredictionHeadTransform(nn.Module):
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dense = Linear(config.hidden_size, config.hidden_size)
         self.activation = ACTIVATIONS[config.hidden_act]
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
@@ -37,10 +38,10 @@ class LMPredictionHead(nn.Module):
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__()
         self.transform = PredictionHeadTransform(config)
-        self.decoder = nn.Linear(config.embedding_size, config.vocab_size)
+        self.decoder = Linear(config.embedding_size, config.vocab_size)
         self.bias = self.decoder.bias
         extra = config.hidden_size - config.embedding_size
-        self.dense = nn.Linear(config.vocab_size, extra, bias=False) if extra else None
+        self.dense = Linear(config.vocab_size, extra, bias=False) if extra else None
 
     def tie(self, embeddings: nn.Embedding) -> None:
         """Share the decoder's kernel with the word embeddings and its bias with our own."""
@@ -55,7 +56,7 @@ class LMPredictionHead(nn.Module):
         tied = self.decoder.in_features
         logits = self.decoder(transformed[..., :tied])  # (B, S, V)
         if self.dense is not None:
-            logits = logits + transformed[..., tied:] @ self.dense.weight
+            logits = logits + linear(transformed[..., tied:], self.dense.weight.t())
         return logits
 
 
@@ -91,7 +92,7 @@ class MobileBertForPreTraining(MobileBertPreTrainedModel):
         self.mobilebert = Backbone(config, add_pooling_layer=True)
         self.cls = nn.Module()
         self.cls.predictions = LMPredictionHead(config)
-        self.cls.seq_relationship = nn.Linear(config.hidden_size, 2)
+        self.cls.seq_relationship = Linear(config.hidden_size, 2)
 
     def tie_weights(self) -> None:
         self.cls.predictions.tie(self.get_input_embeddings())
@@ -144,7 +145,7 @@ class MobileBertForNextSentencePrediction(MobileBertPreTrainedModel):
     def make_modules(self, config: MobileBertConfig, weights: Mapping[str, Any]) -> None:
         self.mobilebert = Backbone(config, add_pooling_layer=True)
         self.cls = nn.Module()
-        self.cls.seq_relationship = nn.Linear(config.hidden_size, 2)
+        self.cls.seq_relationship = Linear(config.hidden_size, 2)
 
     def compute(
         self, batch: Batch, labels: dict[str, Tensor], collect: tuple[str, ...]
@@ -163,7 +164,7 @@ class MobileBertForSequenceClassification(MobileBertPreTrainedModel):
     def make_modules(self, config: MobileBertConfig, weights: Mapping[str, Any]) -> None:
         self.mobilebert = Backbone(config, add_pooling_layer=True)
         self.dropout = nn.Dropout(config.classifier_dropout_prob)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.classifier = Linear(config.hidden_size, config.num_labels)
 
     def compute(
         self, batch: Batch, labels: dict[str, Tensor], collect: tuple[str, ...]
@@ -184,7 +185,7 @@ class MobileBertForMultipleChoice(MobileBertPreTrainedModel):
     def make_modules(self, config: MobileBertConfig, weights: Mapping[str, Any]) -> None:
         self.mobilebert = Backbone(config, add_pooling_layer=True)
         self.dropout = nn.Dropout(config.classifier_dropout_prob)
-        self.classifier = nn.Linear(config.hidden_size, 1)
+        self.classifier = Linear(config.hidden_size, 1)
 
     def compute(
         self, batch: Batch, labels: dict[str, Tensor], collect: tuple[str, ...]
@@ -205,7 +206,7 @@ class MobileBertForTokenClassification(MobileBertPreTrainedModel):
     def make_modules(self, config: MobileBertConfig, weights: Mapping[str, Any]) -> None:
         self.mobilebert = Backbone(config, add_pooling_layer=False)
         self.dropout = nn.Dropout(config.classifier_dropout_prob)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.classifier = Linear(config.hidden_size, config.num_labels)
 
     def compute(
         self, batch: Batch, labels: dict[str, Tensor], collect: tuple[str, ...]
@@ -223,7 +224,7 @@ class MobileBertForQuestionAnswering(MobileBertPreTrainedModel):
 
     def make_modules(self, config: MobileBertConfig, weights: Mapping[str, Any]) -> None:
         self.mobilebert = Backbone(config, add_pooling_layer=False)
-        self.qa_outputs = nn.Linear(config.hidden_size, 2)
+        self.qa_outputs = Linear(config.hidden_size, 2)
 
     def compute(
         self, batch: Batch, labels: dict[str, Tensor], collect: tuple[str, ...]

@@ -36,7 +36,7 @@ wait -n && wait -n
 prose=()
 for file in "$output"/text/train/{goemotions,pg,state,tiny,wikitext2}*.txt; do prose+=(--train "$file"); done
 torchrun --nproc-per-node 2 -m mobilebert train pretraining "${common[@]}" "${prose[@]}" \
-  --model "$output/progressive/model" --steps 7000 --learning-rate 7e-4 --batch-size 32 \
+  --model "$output/progressive/model" --steps 6500 --learning-rate 7e-4 --batch-size 32 \
   --max-length 256 --seed 1 --output "$output/long"
 
 rm -rf "$output/mobilebert-nano"
