@@ -3,9 +3,8 @@
 B batch  S sequence  N rows  C classes
 """
 
-import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.input_checks import IGNORED_LABEL, infer_problem_type
@@ -30,7 +29,10 @@ def cross_entropy(logits: Array, labels: Array, ignored: int = IGNORED_LABEL) ->
     labels = labels.reshape(-1).astype(jnp.promote_types(labels.dtype, jnp.int32))
     counted = labels != ignored
     chosen = jnp.where(counted, labels, 0)[:, None]  # (N, 1)
-    losses = -jnp.take_along_axis(jax.nn.log_softmax(rows, axis=-1), chosen, axis=-1)[:, 0]
+    # The gradients of log_softmax would go through one more array (N, C).
+    shifted = rows - lax.stop_gradient(rows.max(axis=-1, keepdims=True))
+    normalizers = jnp.log(jnp.exp(shifted).sum(axis=-1))  # (N,)
+    losses = normalizers - jnp.take_along_axis(shifted, chosen, axis=-1)[:, 0]
     total = jnp.where(counted, losses, 0).sum()
     return total / counted.sum().astype(total.dtype)
 
