@@ -1,8 +1,7 @@
 """Does every head learn, and is `mobilebert-nano` a better start than random weights?
 
 Eight tasks are trained from nano and from fresh weights of the same configuration, with identical
-settings, and measured once, at the end, on examples that training has not seen; nor have the
-settings, but for COPA's epochs.
+settings, and measured once, at the end, on examples that training has not seen.
 The most frequent answer and bags of words stand beside them. Results are appended to a file: an
 interrupted run goes on. Exit code 1: on some task nano is not clearly better than random weights
 and than the most frequent answer. Read next: `fine_tuning_data.py`, `fine_tuning_baselines.py`.
