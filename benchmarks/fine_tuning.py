@@ -28,6 +28,7 @@ from typer import Option
 DEFAULT = "mobilebert-nano"
 NANO, RANDOM, MAJORITY, WORDS = "nano", "random weights", "majority", "bag of words"
 BATCH = 32
+DTYPE = "bfloat16"  # of products
 CLEARLY = 0.02  # better than random weights and than the most frequent answer, at least
 RESULTS = "results.jsonl"
 
@@ -61,6 +62,7 @@ class Job:
         """Names the result: jobs with equal keys compute the same."""
         recipe = RECIPES[self.task]
         text = f"{recipe} {self.task} {self.kind} {self.budget} {self.digest} {self.seed}"
+        text += f" {BATCH} {DTYPE}"
         plain = text.replace(str(recipe.files), recipe.files.__name__)  # no address in memory
         return hashlib.sha256(plain.encode()).hexdigest()[:8]
 
@@ -131,7 +133,7 @@ def train_model(job: Job) -> dict[str, Any]:
         batch_size=BATCH,
         learning_rate=recipe.learning_rate,
         max_length=recipe.max_length,
-        dtype="bfloat16",
+        dtype=DTYPE,
         seed=job.seed,
         evaluate_every=0,  # only at the end: what is tested on chooses nothing
         keep=1,

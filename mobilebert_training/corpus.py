@@ -22,7 +22,7 @@ from mobilebert_training.readers import files
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-_SENTENCE_ENDS = (".", "!", "?")
+_SENTENCE_ENDS = (".", "!", "?", "\N{IDEOGRAPHIC FULL STOP}", "\N{DEVANAGARI DANDA}")
 _LINES_AT_A_TIME = 1000
 _DAMAGE = (zipfile.BadZipFile, zlib.error, LZMAError)
 
@@ -60,7 +60,7 @@ def _contents(path: Path) -> Iterator[tuple[str, bytes]]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             for name in sorted(archive.namelist()):
-                if name.endswith(".txt"):
+                if name.lower().endswith(".txt"):
                     yield f"{path}, {name}", archive.read(name)
     except (OSError, ValueError, EOFError, RuntimeError, *_DAMAGE) as error:
         raise InputError(f"{path} cannot be read: {error}") from error

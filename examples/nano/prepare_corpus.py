@@ -84,7 +84,9 @@ def meaning_lines(path: Path) -> Iterator[str]:
             names = fields[4 : 4 + 2 * int(fields[3], 16) : 2]
             words = ", ".join(re.sub(r"\(\w+\)$", "", each).replace("_", " ") for each in names)
             parts = [each.strip(" ;:,") for each in gloss.split('"')]
-            yield f"{words}: " + " ".join(f"{each.rstrip('.')}." for each in parts if each)
+            yield f"{words}: " + " ".join(
+                each if each.endswith((".", "!", "?")) else f"{each}." for each in parts if each
+            )
 
 
 def verse_lines(path: Path) -> Iterator[str]:
@@ -96,8 +98,8 @@ def verse_lines(path: Path) -> Iterator[str]:
 
 
 def address_lines(path: Path) -> Iterator[str]:
-    """Addresses to the Congress of 1900 to 1944 and since 2006: `state_union.zip` has the rest."""
-    for _, text in packed(path, r"package/data/(19[0-3]\d|194[0-4]|200[6-9]|20[12]\d)_.*\.txt"):
+    """Addresses to the Congress of 1900 to 1944 and since 2007: `state_union.zip` has the rest."""
+    for _, text in packed(path, r"package/data/(19[0-3]\d|194[0-4]|200[7-9]|20[12]\d)_.*\.txt"):
         yield from text.splitlines()
         yield ""
 

@@ -1,8 +1,8 @@
 """Pretraining on running text: masked words, and whether one text follows another.
 
 A row is a window of the corpus at a random place near its own. For the pair task it is moved on
-until a sentence ends where it is cut, somewhere in its middle half; half of the second texts come
-from elsewhere (Devlin et al., 2019).
+until a sentence ends where it is cut, somewhere in its middle half, or stays where no sentence ends
+soon; half of the second texts come from elsewhere (Devlin et al., 2019).
 
 B batch  S sequence  P prediction positions  N tokens of a corpus
 """
@@ -117,32 +117,34 @@ class PretrainingTask:
         return {**masked, "token_type_ids": types, **labels}
 
     def _cut(self, corpus: Corpus, starts: Array, draw: np.random.Generator) -> tuple[Array, Array]:
-        """Where each window begins, and after how many tokens it is cut: (B,) each.
-
-        A text without a sentence's end between its margins is cut anywhere.
-        """
+        """Where each window begins, and after how many tokens it is cut: (B,) each."""
         margin, num_tokens = self.window // 4, len(corpus.ids)
         lengths = draw.integers(margin, self.window - margin, len(starts))  # of the first texts
-        cuts = starts + lengths
-        ends = corpus.sentence_starts
-        ends = ends[(ends >= margin) & (ends <= num_tokens - margin)]
-        if len(ends):
-            cuts = ends[np.minimum(np.searchsorted(ends, cuts), len(ends) - 1)]
+        cuts = self._next_sentences(corpus, starts + lengths, num_tokens - margin)
         starts = np.clip(cuts - lengths, 0, num_tokens - self.window)
         return starts, cuts - starts
 
     def _replace_seconds(
         self, corpus: Corpus, windows: Array, cuts: Array, draw: np.random.Generator
     ) -> Array:
-        """Put other texts behind the cuts of half of the windows; which ones, (B,) bool."""
+        """Put other texts behind the cuts of half of the windows; which ones, (B,) bool.
+
+        They are chosen as those that follow are, so that a second text alone tells nothing.
+        """
         is_random = draw.random(len(windows)) < 0.5
-        places = corpus.sentence_starts
-        places = places[places <= len(corpus.ids) - self.window]
-        others = places[draw.integers(0, len(places), len(windows))]
+        last = len(corpus.ids) - self.window
+        others = self._next_sentences(corpus, draw.integers(0, last + 1, len(windows)), last)
         for row in np.flatnonzero(is_random):
             count = self.window - cuts[row]
             windows[row, cuts[row] :] = corpus.ids[others[row] : others[row] + count]
         return is_random
+
+    def _next_sentences(self, corpus: Corpus, places: Array, last: int) -> Array:
+        """Where the next sentences begin, up to `last`; the places if none does within a row."""
+        starts = corpus.sentence_starts
+        found = starts[np.minimum(np.searchsorted(starts, places), len(starts) - 1)]
+        is_near = (found >= places) & (found - places <= self.window) & (found <= last)
+        return np.where(is_near, found, places)
 
     def evaluate(self, run: Run) -> dict[str, float]:
         """Loss, perplexity and accuracy at masked tokens, and accuracy of the pairs."""
@@ -159,7 +161,8 @@ class PretrainingTask:
             logits = output.prediction_logits if pairs is not None else output.logits
             counted = labels != IGNORED_LABEL
             logits, labels = logits[counted].astype(np.float64), labels[counted]
-            loss += float(cross_entropy(logits, labels)) * len(labels)
+            if len(labels):
+                loss += float(cross_entropy(logits, labels)) * len(labels)
             right += float((logits.argmax(-1) == labels).sum())
             count += len(labels)
             if pairs is not None:

@@ -25,12 +25,12 @@ def everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layers, "_IS_FASTER", True)
 
 
-def factors(*, transposed: bool, dtype: Any = torch.float64) -> list[Any]:
-    """Inputs (3, 5, 7), weight (11, 7) and bias (11,)."""
+def factors(*, transposed: bool, dtype: Any = torch.float64, outputs: int = 11) -> list[Any]:
+    """Inputs (3, 5, 7), weight (outputs, 7) and bias (outputs,)."""
     generator = torch.Generator().manual_seed(0)
     draw = lambda *shape: torch.randn(shape, generator=generator, dtype=torch.float64)  # noqa: E731
-    weight = draw(7, 11).t() if transposed else draw(11, 7)
-    given = [draw(3, 5, 7), weight, draw(11)]
+    weight = draw(7, outputs).t() if transposed else draw(outputs, 7)
+    given = [draw(3, 5, 7), weight, draw(outputs)]
     return [each.to(dtype).requires_grad_() for each in given]
 
 
@@ -39,16 +39,33 @@ def is_onednn(outputs: Any) -> bool:
     return type(outputs.grad_fn).__name__ == "ProductBackward"
 
 
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The arguments of every call of the operator."""
+    found: list[Any] = []
+    onednn = layers._ONEDNN
+
+    def recording(*arguments: Any) -> Any:
+        found.append(arguments)
+        return onednn(*arguments)
+
+    monkeypatch.setattr(layers, "_ONEDNN", recording)
+    return found
+
+
+@pytest.mark.parametrize("outputs", [5, 11])
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("biased", [False, True])
-def test_product_and_gradients_are_those_of_linear(transposed: bool, biased: bool) -> None:
+def test_product_and_gradients_are_those_of_linear(
+    transposed: bool, biased: bool, outputs: int
+) -> None:
     wide, narrow = (
-        factors(transposed=transposed, dtype=dtype)[: 3 if biased else 2]
+        factors(transposed=transposed, dtype=dtype, outputs=outputs)[: 3 if biased else 2]
         for dtype in (torch.float64, torch.float32)
     )
     expected, found = torch.nn.functional.linear(*wide), layers.linear(*narrow)
     assert is_onednn(found)
-    weights = torch.randn(3, 5, 11, generator=torch.Generator().manual_seed(1))
+    weights = torch.randn(3, 5, outputs, generator=torch.Generator().manual_seed(1))
     (expected * weights.double()).sum().backward()
     (found * weights).sum().backward()
     assert tensor_error(found.detach(), expected.detach()) <= ROUNDING
@@ -63,30 +80,74 @@ def test_gradient_of_the_weight_is_laid_out_as_the_weight(transposed: bool) -> N
     assert found.stride() == weight.stride()
 
 
-def test_slices_of_columns_reach_onednn_as_copies(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-
-    def recording(inputs: Any, weight: Any, *rest: Any) -> Any:
-        seen.append(weight.is_contiguous() or weight.t().is_contiguous())
-        return onednn(inputs, weight, *rest)
-
-    onednn = layers._ONEDNN
-    monkeypatch.setattr(layers, "_ONEDNN", recording)
+def test_slices_of_columns_reach_onednn_as_copies(calls: list[Any]) -> None:
     inputs, weight, _ = factors(transposed=False, dtype=torch.float32)
     found = layers.linear(inputs[..., :4], weight[:, :4])
     found.square().sum().backward()
-    assert seen == [True] * 3
+    weights = [each[1] for each in calls]
+    assert [each.is_contiguous() or each.t().is_contiguous() for each in weights] == [True] * 3
     assert tensor_error(found.detach(), (inputs[..., :4] @ weight[:, :4].t()).detach()) <= ROUNDING
 
 
-def test_gradients_are_made_for_what_needs_them_only() -> None:
+def test_bias_with_gaps_between_its_numbers_is_read_right() -> None:
+    inputs, weight, bias = factors(transposed=False, dtype=torch.float32)
+    with_gaps = torch.stack([bias, bias + 100], -1)[..., 0]
+    assert not with_gaps.is_contiguous()
+    found = layers.linear(inputs, weight, with_gaps)
+    assert is_onednn(found)
+    expected = torch.nn.functional.linear(inputs, weight, bias)
+    assert tensor_error(found.detach(), expected.detach()) <= ROUNDING
+
+
+def test_gradients_are_made_for_what_needs_them_only(calls: list[Any]) -> None:
     inputs, weight, bias = factors(transposed=False, dtype=torch.float32)
     weight.requires_grad_(False)
     bias.requires_grad_(False)
     layers.linear(inputs, weight, bias).sum().backward()
-    assert inputs.grad is not None
-    assert weight.grad is None
-    assert bias.grad is None
+    assert tensor_error(inputs.grad, weight.sum(0).expand(3, 5, 7)) <= ROUNDING
+    assert len(calls) == 2  # the product, and the gradient of the inputs
+
+
+def test_inputs_of_a_frozen_weight_may_change_before_the_gradients() -> None:
+    inputs, weight, bias = factors(transposed=False, dtype=torch.float32)
+    before = inputs * 2
+    outputs = layers.linear(before, weight.detach(), bias)
+    before.add_(1)
+    outputs.sum().backward()
+    assert tensor_error(inputs.grad, 2 * weight.detach().sum(0).expand(3, 5, 7)) <= ROUNDING
+
+
+def test_weight_of_inputs_without_gradient_may_change_before_the_gradients() -> None:
+    inputs, weight, bias = factors(transposed=False, dtype=torch.float32)
+    outputs = layers.linear(inputs.detach(), weight, bias)
+    with torch.no_grad():
+        weight.add_(1)
+    outputs.sum().backward()
+    assert tensor_error(weight.grad, inputs.detach().sum((0, 1)).expand(11, 7)) <= ROUNDING
+
+
+@pytest.mark.parametrize("shape", [(11, 8), (7,), (2, 11, 7)])
+def test_shapes_that_do_not_fit_are_left_to_pytorch_and_its_messages(shape: tuple[int]) -> None:
+    inputs, weight = torch.ones(3, 7), torch.ones(shape)
+    messages = []
+    for product in (layers.linear, torch.nn.functional.linear):
+        try:
+            messages.append(product(inputs, weight).tolist())
+        except RuntimeError as error:
+            messages.append(str(error))
+    assert messages[0] == messages[1]
+
+
+def test_biases_of_other_shapes_are_broadcast_as_pytorch_does() -> None:
+    inputs, weight, _ = factors(transposed=False, dtype=torch.float32)
+    bias = torch.ones(1)
+    expected = torch.nn.functional.linear(inputs, weight, bias)
+    assert (layers.linear(inputs, weight, bias) == expected).all()
+
+
+def test_operator_of_other_arguments_is_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "_ARGUMENTS", [*layers._ARGUMENTS, "new"])
+    assert layers.find_operator() is None
 
 
 def second_derivatives(product: Any, given: list[Any]) -> list[Any]:
@@ -121,6 +182,16 @@ def test_mapped_gradients_are_those_of_each_row() -> None:
     found = torch.func.vmap(gradient, in_dims=(None, 0))(weight, inputs)
     expected = torch.stack([gradient(weight, row) for row in inputs])
     assert tensor_error(found, expected) <= ROUNDING
+
+
+def test_gradients_through_a_product_of_constants_are_left_to_pytorch() -> None:
+    inputs, weight, bias = factors(transposed=False, dtype=torch.float32)
+    other = torch.ones(11, 2)
+    found = torch.func.grad(lambda other: (layers.linear(inputs, weight, bias) @ other).sum())(
+        other
+    )
+    outputs = torch.nn.functional.linear(inputs, weight, bias).detach()
+    assert tensor_error(found.detach(), outputs.sum((0, 1))[:, None].expand(11, 2)) <= ROUNDING
 
 
 def test_gradients_of_a_batch_of_directions_are_those_of_each() -> None:
@@ -174,7 +245,9 @@ def test_compiled_product_is_left_to_the_compiler() -> None:
 
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("head", ["masked-lm", "token-classification"])
-def test_gradients_of_a_model_are_those_of_float64(head: str, checkpointing: bool) -> None:
+def test_gradients_of_a_model_are_those_of_float64(
+    head: str, checkpointing: bool, calls: list[Any]
+) -> None:
     backend = registry.get("torch")
     config = small_config(head)
     weights = random_weights(config, head)
@@ -190,9 +263,10 @@ def test_gradients_of_a_model_are_those_of_float64(head: str, checkpointing: boo
     # Softmax takes no notice of the bias of keys: its gradient is 0, and float32 shows rounding.
     errors = {name: each for name, each in errors.items() if not name.endswith("key.bias")}
     assert max(errors.values()) <= 1e-5, errors
+    assert calls
 
 
-def test_outputs_of_a_model_are_those_of_float64() -> None:
+def test_outputs_of_a_model_are_those_of_float64(calls: list[Any]) -> None:
     backend = registry.get("torch")
     config = small_config("base")
     weights = random_weights(config, "base")
@@ -203,3 +277,4 @@ def test_outputs_of_a_model_are_those_of_float64() -> None:
     )
     errors = output_errors(narrow, wide)
     assert max(errors.values()) <= 1e-5, errors
+    assert calls

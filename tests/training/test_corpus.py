@@ -68,6 +68,25 @@ def test_an_archive_gives_its_texts_by_name(tmp_path: Path) -> None:
 
 
 @writers
+def test_byte_order_mark_is_left_out(write: Writer, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt", b"\xef\xbb\xbfone")
+    assert list(read_lines(path)) == ["one", ""]
+
+
+@pytest.mark.parametrize("write", [write_gz, write_zip])
+def test_endings_in_capitals_are_known(write: Writer, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt", b"one")
+    loud = path.rename(path.with_suffix(path.suffix.upper()))
+    assert list(read_lines(loud)) == ["one", ""]
+
+
+def test_texts_in_capitals_are_taken_from_an_archive(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("ONE.TXT", "one")
+    assert list(read_lines(tmp_path / "a.zip")) == ["one", ""]
+
+
+@writers
 def test_text_of_another_encoding_is_refused_with_file_and_line(
     write: Writer, tmp_path: Path
 ) -> None:

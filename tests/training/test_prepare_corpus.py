@@ -12,7 +12,7 @@ import pytest
 PREPARE = Path(__file__).parents[2] / "examples" / "nano" / "prepare_corpus.py"
 ENTRY = (
     "00117247 04 n 03 lift 0 raise 0 give_way(p) 2 002 @ 00045991 n 0000 | the act of raising "
-    'something; "he responded with a lift of his eyebrow"; "lift the box"  '
+    'something; "he responded with a lift of his eyebrow"; "lift it!"  '
 )
 
 
@@ -52,7 +52,7 @@ def test_words_are_told_with_their_meaning_and_sentences(preparation: Any, tmp_p
     )
     assert list(preparation.meaning_lines(path)) == [
         "lift, raise, give way: the act of raising something. he responded with a lift of his "
-        "eyebrow. lift the box."
+        "eyebrow. lift it!"
     ]
 
 
@@ -64,7 +64,7 @@ def test_verses_become_paragraphs_without_brackets(preparation: Any, tmp_path: P
 
 @pytest.mark.parametrize(
     ("year", "is_taken"),
-    [(1899, False), (1900, True), (1944, True), (1945, False), (2005, False), (2006, True)],
+    [(1899, False), (1900, True), (1944, True), (1945, False), (2006, False), (2007, True)],
 )
 def test_addresses_are_those_that_the_archive_of_speeches_has_not(
     preparation: Any, tmp_path: Path, year: int, is_taken: bool

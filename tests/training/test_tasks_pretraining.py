@@ -136,7 +136,7 @@ def test_half_of_the_pairs_are_strangers() -> None:
     assert abs(labels.mean() - 0.5) < 4 * 0.5 / 2000**0.5
 
 
-@pytest.mark.parametrize("sentence", [3, 50])
+@pytest.mark.parametrize("sentence", [3, 15])
 def test_a_second_text_begins_a_sentence_so_that_its_first_word_tells_nothing(
     sentence: int,
 ) -> None:
@@ -146,17 +146,23 @@ def test_a_second_text_begins_a_sentence_so_that_its_first_word_tells_nothing(
     assert begins[labels == 1].all()
 
 
-def test_texts_are_cut_anywhere_when_no_sentence_ends_inside() -> None:
-    text = Corpus(corpus().ids, np.array([0]))
-    _, _, first, _ = pairs(make_task("pretraining", text))
-    assert len(np.unique(first)) > 5
-
-
-def test_strangers_are_whole_when_sentences_begin_at_the_end_of_the_text() -> None:
+def test_texts_are_cut_anywhere_and_all_are_seen_when_no_sentence_ends_soon() -> None:
     text = Corpus(corpus().ids, np.array([0, 1000, TOKENS - 1]))
-    ids, _, first, labels = pairs(make_task("pretraining", text))
-    seconds = ids[np.arange(len(ids)), first + 1][labels == 1] - 5
-    assert set(seconds.tolist()) == {0, 1000}
+    ids, _, first, labels = pairs(make_task("pretraining", text), 4000)
+    assert len(np.unique(first)) > 5
+    seconds = ids[np.arange(len(ids)), first + 1] - 5
+    for label in (0, 1):
+        assert len(np.unique(seconds[labels == label])) > 1000
+    assert len(np.unique(ids)) > 0.98 * TOKENS
+
+
+def test_second_texts_come_from_the_same_places_whether_they_follow_or_not() -> None:
+    half = TOKENS // 2  # short sentences in the first half, long ones in the second
+    starts = np.concatenate([np.arange(0, half, 4), np.arange(half, TOKENS, 20)])
+    ids, _, first, labels = pairs(make_task("pretraining", Corpus(corpus().ids, starts)), 8000)
+    is_short = ids[np.arange(len(ids)), first + 1] - 5 < half
+    shares = [is_short[labels == label].mean() for label in (0, 1)]
+    assert abs(shares[0] - shares[1]) < 4 * 0.5 / 2000**0.5
 
 
 def oracle(task: PretrainingTask, text: Corpus, wrong: float, seen: list[Any]) -> Any:
