@@ -19,9 +19,10 @@ python "$here/prepare_corpus.py" "$data" "$output/packages" "$output/text"
   mobilebert train-tokenizer "$output"/text/train/*.txt --output "$output/vocabulary" --vocab-size 8000
 
 common=(--tokenizer "$output/vocabulary" --optimizer adamw --dtype bfloat16)
-for file in "$output"/text/train/*.txt; do common+=(--train "$file"); done
 for file in "$output"/text/held_out/*.txt; do common+=(--validation "$file"); done
-short=("${common[@]}" --batch-size 32 --max-length 128)
+all=()
+for file in "$output"/text/train/*.txt; do all+=(--train "$file"); done
+short=("${common[@]}" "${all[@]}" --batch-size 32 --max-length 128)
 student=("${short[@]}" --config nano --steps 2000 --learning-rate 7e-4 --evaluate-every 250)
 
 distil() { # a teacher, then its student, layer by layer
@@ -37,13 +38,15 @@ wait -n # one by one: a failure of either ends the script
 wait -n
 
 # The student goes on without its teacher, in longer rows, on both cores; what DATA has is read twice as
-# often as the packages.
-twice=()
-for file in "$output"/text/train/{goemotions,pg,state,tiny,wikitext2}*.txt; do twice+=(--train "$file"); done
-torchrun --nproc-per-node 2 -m mobilebert train pretraining "${common[@]}" "${twice[@]}" \
-  --model "$output/progressive/model" --steps 6500 --learning-rate 7e-4 --batch-size 32 \
-  --max-length 256 --seed 1 --output "$output/long"
+# often as the packages, and at last alone.
+long=("${common[@]}" --batch-size 32 --max-length 256)
+own=()
+for file in "$output"/text/train/{goemotions,pg,state,tiny,wikitext2}*.txt; do own+=(--train "$file"); done
+torchrun --nproc-per-node 2 -m mobilebert train pretraining "${long[@]}" "${all[@]}" "${own[@]}" \
+  --model "$output/progressive/model" --steps 6500 --learning-rate 7e-4 --seed 1 --output "$output/long"
+torchrun --nproc-per-node 2 -m mobilebert train masked-lm "${long[@]}" "${own[@]}" \
+  --model "$output/long/model" --steps 1900 --learning-rate 5e-4 --seed 2 --output "$output/last"
 
 rm -rf "$output/mobilebert-nano"
-mobilebert convert "$output/long/model" "$output/mobilebert-nano" --head masked-lm --dtype float16
+mobilebert convert "$output/last/model" "$output/mobilebert-nano" --head masked-lm --dtype float16
 rm -f "$output"/mobilebert-nano/{tokenizer.json,special_tokens_map.json} # vocab.txt says it all
