@@ -47,6 +47,11 @@ torchrun --nproc-per-node 2 -m mobilebert train pretraining "${long[@]}" "${all[
 torchrun --nproc-per-node 2 -m mobilebert train masked-lm "${long[@]}" "${own[@]}" \
   --model "$output/long/model" --steps 1900 --learning-rate 5e-4 --seed 2 --output "$output/last"
 
+# Rows of one sentence, which it has not seen yet.
+torchrun --nproc-per-node 2 -m mobilebert train masked-lm "${common[@]}" "${own[@]}" \
+  --batch-size 128 --max-length 40 --model "$output/last/model" --steps 600 --learning-rate 3e-4 --seed 3 \
+  --output "$output/short"
+
 rm -rf "$output/mobilebert-nano"
-mobilebert convert "$output/last/model" "$output/mobilebert-nano" --head masked-lm --dtype float16
+mobilebert convert "$output/short/model" "$output/mobilebert-nano" --head masked-lm --dtype float16
 rm -f "$output"/mobilebert-nano/{tokenizer.json,special_tokens_map.json} # vocab.txt says it all
