@@ -61,8 +61,8 @@ class Job:
     def key(self) -> str:
         """Names the result: jobs with equal keys compute the same."""
         recipe = RECIPES[self.task]
-        text = f"{recipe} {self.task} {self.kind} {self.budget} {self.digest} {self.seed}"
-        text += f" {BATCH} {DTYPE}"
+        parts = (recipe, self.task, self.kind, self.budget, self.digest, self.seed, BATCH, DTYPE)
+        text = " ".join(map(str, parts))
         plain = text.replace(str(recipe.files), recipe.files.__name__)  # no address in memory
         return hashlib.sha256(plain.encode()).hexdigest()[:8]
 

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.inputs import Batch
 from mobilebert_core.packing import first_tokens, last_tokens
-from mobilebert_torch.layers import Linear, values_are_known
+from mobilebert_torch.layers import Linear, is_recorded
 from mobilebert_torch.params import to_tensor
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -53,6 +53,14 @@ def make_norm(config: MobileBertConfig, width: int) -> nn.Module:
     if config.normalization_type == "no_norm":
         return NoNorm(width)
     return nn.LayerNorm(width, eps=config.layer_norm_eps)
+
+
+def values_are_known(*arguments: object) -> bool:
+    """Whether a call is an ordinary one: not compiled, traced or transformed by torch.func."""
+    if is_recorded():
+        return False
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor
+    return not any(isinstance(each, Tensor) and wrapped(each) for each in arguments)
 
 
 def computing_dtype(hidden_states: Tensor) -> torch.dtype:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mobilebert_torch.encoder import ACTIVATIONS
+from mobilebert_torch.layers import find_operator
 
 # Tokens for which oneDNN chooses the layout; one serves all numbers of tokens.
 TYPICAL_TOKENS = 64
@@ -21,7 +22,7 @@ _FUSED_ACTIVATIONS: dict[str | None, tuple[str, list[Any], str]] = {
     "gelu": ("gelu", [], "none"),
     "gelu_tanh": ("gelu", [], "tanh"),
 }
-_LINEAR: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+_LINEAR = find_operator()
 
 
 def can_pack(kernel: Tensor) -> bool:

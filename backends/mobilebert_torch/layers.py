@@ -60,12 +60,9 @@ def linear(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
     return _ONEDNN(inputs, weight, bias, "none", [], "")
 
 
-def values_are_known(*arguments: object) -> bool:
-    """Whether a call is an ordinary one: not compiled, traced or transformed by torch.func."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
-        return False
-    wrapped = torch._C._functorch.is_functorch_wrapped_tensor
-    return not any(isinstance(each, Tensor) and wrapped(each) for each in arguments)
+def is_recorded() -> bool:
+    """Whether a compiler or a tracer looks on."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
 def suits_onednn(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
@@ -73,7 +70,7 @@ def suits_onednn(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     given = (inputs, weight) if bias is None else (inputs, weight, bias)
     return (
         _IS_FASTER
-        and values_are_known(*given)
+        and not is_recorded()
         and not torch._C._are_functorch_transforms_active()
         and inputs.dim() > 1
         and inputs.shape[-1:] == weight.shape[1:]

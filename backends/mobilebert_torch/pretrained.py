@@ -25,7 +25,7 @@ from mobilebert_core.inputs import (
 )
 from mobilebert_core.precision import SMALLEST_FLOAT32
 from mobilebert_core.pretrained import GradientCheckpointing, Pretrained, with_call_signature
-from mobilebert_torch.layers import values_are_known
+from mobilebert_torch.encoder import values_are_known
 from mobilebert_torch.optimization import folded_encoder
 from mobilebert_torch.params import load_canonical, to_tensor
 

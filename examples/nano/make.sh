@@ -47,7 +47,7 @@ torchrun --nproc-per-node 2 -m mobilebert train pretraining "${long[@]}" "${all[
 torchrun --nproc-per-node 2 -m mobilebert train masked-lm "${long[@]}" "${own[@]}" \
   --model "$output/long/model" --steps 1900 --learning-rate 5e-4 --seed 2 --output "$output/last"
 
-# Rows of one sentence, which it has not seen yet.
+# Rows as short as a sentence, which it has not seen yet.
 torchrun --nproc-per-node 2 -m mobilebert train masked-lm "${common[@]}" "${own[@]}" \
   --batch-size 128 --max-length 40 --model "$output/last/model" --steps 600 --learning-rate 3e-4 --seed 3 \
   --output "$output/short"

@@ -64,18 +64,18 @@ def comment_lines(path: Path) -> Iterator[str]:
             yield row[0].replace("[NAME]", "[UNK]").replace("[RELIGION]", "[UNK]")
 
 
-def packed(path: Path, inside: str) -> Iterator[tuple[str, str]]:
-    """Names and texts of an npm package's files whose names match a regular expression."""
+def packed(path: Path, inside: str) -> Iterator[str]:
+    """The files of an npm package whose names match a regular expression, by name."""
     with tarfile.open(path) as archive:
-        for member in sorted(archive.getmembers(), key=lambda each: each.name):
-            stream = archive.extractfile(member)
-            if stream is not None and re.fullmatch(inside, member.name):
-                yield member.name, stream.read().decode("utf-8")
+        for name in sorted(archive.getnames()):
+            stream = archive.extractfile(name) if re.fullmatch(inside, name) else None
+            if stream is not None:
+                yield stream.read().decode("utf-8")
 
 
 def meaning_lines(path: Path) -> Iterator[str]:
     """WordNet: `lift, raise: the act of raising something. He responded with a lift of ...`."""
-    for _, text in packed(path, r"package/dict/data\.(noun|verb|adj|adv)"):
+    for text in packed(path, r"package/dict/data\.(noun|verb|adj|adv)"):
         for line in text.splitlines():
             if line.startswith("  "):  # the licence
                 continue
@@ -91,7 +91,7 @@ def meaning_lines(path: Path) -> Iterator[str]:
 
 def verse_lines(path: Path) -> Iterator[str]:
     """The King James Bible, from one paragraph's mark to the next a line."""
-    ((_, text),) = packed(path, r"package/json/verses-1769\.json")
+    (text,) = packed(path, r"package/json/verses-1769\.json")
     verses = " ".join(json.loads(text).values())
     for paragraph in verses.split("# "):
         yield re.sub(r"[\[\]]", "", paragraph).strip()
@@ -99,14 +99,14 @@ def verse_lines(path: Path) -> Iterator[str]:
 
 def address_lines(path: Path) -> Iterator[str]:
     """Addresses to the Congress of 1900 to 1944 and since 2007: `state_union.zip` has the rest."""
-    for _, text in packed(path, r"package/data/(19[0-3]\d|194[0-4]|200[7-9]|20[12]\d)_.*\.txt"):
+    for text in packed(path, r"package/data/(19[0-3]\d|194[0-4]|200[7-9]|20[12]\d)_.*\.txt"):
         yield from text.splitlines()
         yield ""
 
 
 def wrapped_lines(path: Path) -> Iterator[str]:
     """A novel whose paragraphs lie between empty lines."""
-    ((_, text),) = packed(path, r"package/data/data\.txt")
+    (text,) = packed(path, r"package/data/data\.txt")
     for paragraph in text.split("\n\n"):
         yield " ".join(paragraph.split())
 

@@ -1,5 +1,6 @@
 """Products by oneDNN are those of `F.linear` to rounding, and so are their derivatives."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,8 +14,7 @@ from models import random_batch, random_labels
 torch = pytest.importorskip("torch", reason="tests of the PyTorch backend")
 layers = pytest.importorskip("mobilebert_torch.layers")
 
-needs_onednn = pytest.mark.skipif(layers._ONEDNN is None, reason="torch lacks the operator")
-pytestmark = needs_onednn
+pytestmark = pytest.mark.skipif(layers._ONEDNN is None, reason="this PyTorch lacks the operator")
 ROUNDING = 1e-6  # of float32
 
 
@@ -28,7 +28,7 @@ def everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
 def factors(*, transposed: bool, dtype: Any = torch.float64, outputs: int = 11) -> list[Any]:
     """Inputs (3, 5, 7), weight (outputs, 7) and bias (outputs,)."""
     generator = torch.Generator().manual_seed(0)
-    draw = lambda *shape: torch.randn(shape, generator=generator, dtype=torch.float64)  # noqa: E731
+    draw = partial(torch.randn, generator=generator, dtype=torch.float64)
     weight = draw(7, outputs).t() if transposed else draw(outputs, 7)
     given = [draw(3, 5, 7), weight, draw(outputs)]
     return [each.to(dtype).requires_grad_() for each in given]

@@ -1,6 +1,5 @@
 """The benchmark of the packaged model: its baselines count right, its sentences are well-formed."""
 
-import importlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,16 +10,8 @@ import pytest
 from mobilebert_core.tokenization import load_tokenizer
 
 pytest.importorskip("scipy", reason="the baselines of benchmarks/nano.py count in its matrices")
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 PAD, A, B, C, D = range(5)
 UNSEEN = -1
-
-
-@pytest.fixture
-def load(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Imports a module of `benchmarks/`, as its scripts do."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module
 
 
 @pytest.fixture

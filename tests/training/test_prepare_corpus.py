@@ -1,6 +1,5 @@
 """The text that `mobilebert-nano` reads: what is taken from each source, and how it is cleaned."""
 
-import importlib.util
 import io
 import json
 import tarfile
@@ -9,23 +8,16 @@ from typing import Any
 
 import pytest
 
-PREPARE = Path(__file__).parents[2] / "examples" / "nano" / "prepare_corpus.py"
 ENTRY = (
     "00117247 04 n 03 lift 0 raise 0 give_way(p) 2 002 @ 00045991 n 0000 | the act of raising "
     'something; "he responded with a lift of his eyebrow"; "lift it!"  '
 )
 
 
-@pytest.fixture(scope="module")
-def preparation() -> Any:
-    """The module `prepare_corpus`."""
-    pytest.importorskip("typer", reason="a command")
-    spec = importlib.util.spec_from_file_location("prepare_corpus", PREPARE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def preparation(load: Any) -> Any:
+    """The script `prepare_corpus`."""
+    return load("prepare_corpus")
 
 
 def pack(path: Path, texts: dict[str, str]) -> Path:
