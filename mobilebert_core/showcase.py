@@ -25,9 +25,10 @@ _MASKED = (
     "He was the king of [MASK].",
     "They lived in a small [MASK] near the river.",
 )
-_OPINIONS = (
-    "A warm, funny and beautifully acted film.",
-    "Two hours of my life that I will never get back.",
+_FEELINGS = (
+    "Thank you so much, this is exactly what I needed!",
+    "That is the worst thing I have ever heard.",
+    "Does anyone know why they left so early?",
 )
 _NAMES = (
     "Ada Lovelace met Charles Babbage in London.",
@@ -66,18 +67,26 @@ def _words(name: str, texts: tuple[str, ...]) -> Iterator[str]:
 
 
 def _labels(name: str, texts: tuple[str, ...]) -> Iterator[str]:
+    """Every label that holds."""
     for found in describe_texts(load(name, backend=_BACKEND), load_tokenizer(name), texts):
-        yield f"{found['label']} {found['score']:.0%}"
+        held = [f"{each['label']} {each['score']:.0%}" for each in found["labels"]]
+        yield ", ".join(held) or "no label"
 
 
 def _entities(name: str, texts: tuple[str, ...]) -> Iterator[str]:
+    """Names of whole words: the model was taught the label of a word at its first token."""
     tokenizer = load_tokenizer(name)
     for found in describe_texts(load(name, backend=_BACKEND), tokenizer, texts):
-        labels = [each["label"] for each in found["tokens"]]
-        offsets = tokenizer(found["text"], return_offsets_mapping=True)["offset_mapping"]
-        spans = entity_spans(labels, offsets[1:-1])  # without [CLS] and [SEP]
-        told = [f"{found['text'][start:end]} ({kind})" for kind, start, end in spans]
-        yield ", ".join(told) or "no name"
+        encoded = tokenizer(found["text"], return_offsets_mapping=True)
+        places = zip(encoded.word_ids()[1:-1], encoded["offset_mapping"][1:-1], strict=True)
+        labels: dict[int | None, str] = {}
+        words: dict[int | None, tuple[int, int]] = {}
+        for (word, (start, end)), each in zip(places, found["tokens"], strict=True):
+            labels.setdefault(word, each["label"])
+            words[word] = (words.get(word, (start, end))[0], end)
+        spans = entity_spans(list(labels.values()), list(words.values()))
+        names = [f"{found['text'][start:end]} ({kind})" for kind, start, end in spans]
+        yield ", ".join(names) or "no name"
 
 
 def entity_spans(labels: list[str], offsets: list[tuple[int, int]]) -> list[tuple[str, int, int]]:
@@ -102,6 +111,6 @@ def entity_spans(labels: list[str], offsets: list[tuple[int, int]]) -> list[tupl
 
 _SHOWN: dict[str, tuple[Callable[[str, tuple[str, ...]], Iterator[Any]], tuple[str, ...]]] = {
     packaged.DEFAULT: (_words, _MASKED),
-    f"{packaged.DEFAULT}-sentiment": (_labels, _OPINIONS),
+    f"{packaged.DEFAULT}-emotions": (_labels, _FEELINGS),
     f"{packaged.DEFAULT}-entities": (_entities, _NAMES),
 }

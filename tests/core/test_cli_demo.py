@@ -97,7 +97,8 @@ def test_demo_takes_the_packaged_model_when_no_layers_are_asked_for() -> None:
     assert {row["deviation"] for row in values["results"]} == {0.0}
 
 
-def test_demo_begins_with_what_the_packaged_models_say() -> None:
+def test_demo_begins_with_what_the_packaged_models_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # nothing is wrapped
     _, output, _ = packaged_run("--backend", "numpy")
     told = list(showcase())
     assert told

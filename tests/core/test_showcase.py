@@ -5,28 +5,35 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import mobilebert
 from mobilebert_core import packaged
 from mobilebert_core.showcase import Saying, entity_spans, showcase
 
-Pack = Callable[[str, str, dict[int, str], int], None]
+Pack = Callable[[str, str, dict[int, str], int | None], None]
+EMOTIONS = {0: "anger", 1: "joy"}
 KINDS = {0: "O", 1: "B-person", 2: "I-person", 3: "B-place", 4: "I-place"}
 
 
 @pytest.fixture
 def pack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pack:
-    """Packages a model that prefers one label, in a folder that is empty but for the default."""
+    """Packages a model that gives one label or none, beside the default alone."""
     shutil.copytree(packaged.default(), tmp_path / packaged.DEFAULT)
     monkeypatch.setattr(packaged, "_FOLDER", tmp_path)
 
-    def add(name: str, head: str, labels: dict[int, str], likeliest: int) -> None:
-        config = mobilebert.Config.preset("nano", num_hidden_layers=1, id2label=labels)
+    def add(name: str, head: str, labels: dict[int, str], likeliest: int | None) -> None:
+        kind = "multi_label_classification" if head == "sequence-classification" else None
+        config = mobilebert.Config.preset(
+            "nano", num_hidden_layers=1, id2label=labels, problem_type=kind
+        )
         backend = mobilebert.get_backend("numpy")
         weights: dict[str, Any] = dict(backend.weights(mobilebert.create(config, head, "numpy")))
-        weights["classifier.bias"] = weights["classifier.bias"].copy()
-        weights["classifier.bias"][likeliest] += 100
+        bias = weights["classifier.bias"]
+        weights["classifier.bias"] = np.full_like(bias, -100)
+        if likeliest is not None:
+            weights["classifier.bias"][likeliest] = 100
         model = backend.build(config, head, weights, dtype="float32", device=None)
         mobilebert.save(model, tmp_path / name, tokenizer=mobilebert.load_tokenizer())
 
@@ -45,14 +52,19 @@ def test_words_are_those_of_fill_mask() -> None:
 
 
 def test_default_speaks_first(pack: Pack) -> None:
-    pack("mobilebert-nano-sentiment", "sequence-classification", {0: "bad", 1: "good"}, 1)
+    pack("mobilebert-nano-emotions", "sequence-classification", EMOTIONS, 1)
     models = list(dict.fromkeys(each.model for each in showcase()))
-    assert models == ["mobilebert-nano", "mobilebert-nano-sentiment"]
+    assert models == ["mobilebert-nano", "mobilebert-nano-emotions"]
 
 
-def test_sentiment_is_a_label_and_its_probability(pack: Pack) -> None:
-    pack("mobilebert-nano-sentiment", "sequence-classification", {0: "bad", 1: "good"}, 1)
-    assert {each.said for each in said_by("mobilebert-nano-sentiment")} == {"good 100%"}
+def test_emotions_are_the_labels_that_hold_and_their_probabilities(pack: Pack) -> None:
+    pack("mobilebert-nano-emotions", "sequence-classification", EMOTIONS, 1)
+    assert {each.said for each in said_by("mobilebert-nano-emotions")} == {"joy 100%"}
+
+
+def test_no_label_is_told_when_none_holds(pack: Pack) -> None:
+    pack("mobilebert-nano-emotions", "sequence-classification", EMOTIONS, None)
+    assert {each.said for each in said_by("mobilebert-nano-emotions")} == {"no label"}
 
 
 def test_entity_is_the_text_from_its_first_token_to_its_last(pack: Pack) -> None:
@@ -61,11 +73,11 @@ def test_entity_is_the_text_from_its_first_token_to_its_last(pack: Pack) -> None
     assert [each.said for each in found] == [f"{each.text} (person)" for each in found]
 
 
-def test_entity_begins_at_every_token_when_each_says_so(pack: Pack) -> None:
+def test_entity_begins_at_every_word_when_its_first_token_says_so(pack: Pack) -> None:
     pack("mobilebert-nano-entities", "token-classification", KINDS, 3)
     for each in said_by("mobilebert-nano-entities"):
-        tokens = mobilebert.load_tokenizer().tokenize(each.text)
-        assert each.said.count("(place)") == len(tokens)
+        words = set(mobilebert.load_tokenizer()(each.text).word_ids()) - {None}
+        assert each.said.count("(place)") == len(words)
 
 
 def test_entity_ends_where_another_kind_begins() -> None:
