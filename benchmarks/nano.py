@@ -28,7 +28,7 @@ from mobilebert_training.corpus import read_corpus
 DEFAULT = "mobilebert-nano"
 BACKENDS = ("numpy", "torch", "tf", "jax")
 SAME_LOSS = 1e-6
-UNIGRAM, BIGRAMS, TRIGRAMS = "unigram", "bigrams", "trigrams"
+UNIGRAM, BIGRAM, BIGRAMS, TRIGRAMS = "unigram", "bigram, left", "bigrams, both sides", "trigrams"
 STATUS = Console(stderr=True)
 
 
@@ -62,8 +62,10 @@ def count_training_text(folder: Path, tokenizer: Any) -> baselines.Counts:
 def baseline_rows(counts: baselines.Counts, text: MaskedText, tokenizer: Any) -> list[Any]:
     """What counting says of a text."""
     queries, bigrams = baselines.queries_of(text, tokenizer), replace(counts, joint=None)
+    left = replace(queries, right=np.full_like(queries.right, baselines.UNSEEN))
     return [
         {"text": text.name, "model": UNIGRAM, **baselines.score_unigram(counts, queries)},
+        {"text": text.name, "model": BIGRAM, **baselines.score(bigrams, left)},
         {"text": text.name, "model": BIGRAMS, **baselines.score(bigrams, queries)},
         {"text": text.name, "model": TRIGRAMS, **baselines.score(counts, queries)},
     ]
@@ -89,7 +91,7 @@ def beats_baselines(rows: Sequence[Any], name: str) -> bool:
     return all(
         found[text, name]["loss"] < row["loss"] and found[text, name]["accuracy"] > row["accuracy"]
         for (text, model), row in found.items()
-        if model in (UNIGRAM, BIGRAMS)
+        if model in (UNIGRAM, BIGRAM, BIGRAMS)
     )
 
 

@@ -1,11 +1,11 @@
 """What counting says of a masked token: how frequent a word is, and which ones its neighbours like.
 
-All baselines are counted from the training text of the model, in its vocabulary. The bigrams see
-the token on the left and the one on the right, p(w | l, r) = p(w | l) p(r | w) / sum; the trigrams
-add what was seen between just these two. Each is interpolated with the simpler one as Witten and
-Bell do: a context that was seen often and with few different words is trusted more. How much is
-tuned on a part of the training text that is not counted meanwhile. A neighbour that is masked too,
-or at the edge of a row, is not looked at.
+All baselines are counted from the training text of the model, in its vocabulary. The bigram of
+language models sees the token on the left; bigrams of both sides see the one on the right too,
+p(w | l, r) = p(w | l) p(r | w) / sum; the trigrams add what was seen between just these two. Each
+is interpolated with the simpler one as Witten and Bell do: a context that was seen often and with
+few different words is trusted more. How much is tuned on a part of the training text that is not
+counted meanwhile. A neighbour that is masked too, or at the edge of a row, is not looked at.
 
 N tokens  V vocabulary  M masked tokens  C chunk of them
 """

@@ -119,7 +119,8 @@ def jax(folder: Path, batch: Arrays) -> Trainer:
         optimizer.update(model, gradients)
         return loss
 
-    return lambda: step(model, optimizer, batch).block_until_ready(), before
+    step_on = nnx.cached_partial(step, model, optimizer)  # their parts are looked up once
+    return lambda: step_on(batch).block_until_ready(), before
 
 
 SUBJECTS: Mapping[str, Callable[[Path, Arrays], Trainer]] = {

@@ -99,9 +99,10 @@ def train(
     optimizer = nnx.Optimizer(model, update, wrt=nnx.Param)
     losses = []
     model.train()  # `create` and `load` give a model in evaluation mode
+    step_on = nnx.cached_partial(train_step, model, optimizer)  # their parts are looked up once
     for step in track(range(len(labels)), "Training", console=Console(stderr=True), disable=quiet):
         batch = {name: each[step] for name, each in inputs.items()}
-        losses.append(float(train_step(model, optimizer, batch, labels[step])))
+        losses.append(float(step_on(batch, labels[step])))
     return losses
 
 

@@ -45,10 +45,11 @@ def train(
     optimizer = nnx.Optimizer(model, update, wrt=nnx.Param)
     losses = []
     model.train()  # `create` and `load` give a model in evaluation mode
+    step_on = nnx.cached_partial(train_step, model, optimizer)  # their parts are looked up once
     steps = range(len(batches["labels"]))
     for step in track(steps, "Training", console=Console(stderr=True), disable=quiet):
         batch = {name: each[step] for name, each in batches.items()}
-        losses.append(float(train_step(model, optimizer, batch)))
+        losses.append(float(step_on(batch)))
     return losses
 
 
