@@ -1,25 +1,28 @@
 """Does every head learn, and is `mobilebert-nano` a better start than random weights?
 
-Eight tasks are trained from nano and from fresh weights of the same configuration, with identical
-settings, and measured once, at the end, on examples that training has not seen.
+Nine tasks are trained from nano and from fresh weights of the same configuration, with identical
+settings, and measured once, at the end, on examples that training has not seen. Where one text must
+be found in another, nano is also trained with practice: before the task, on questions that running
+text asks itself, without a label.
 The most frequent answer and bags of words stand beside them. Results are appended to a file: an
-interrupted run goes on. Exit code 1: on some task nano is not clearly better than random weights
-and than the most frequent answer. Read next: `fine_tuning_data.py`, `fine_tuning_baselines.py`.
+interrupted run goes on. Exit code 1: on some task nano, with practice or without, is not clearly
+better than random weights and than the most frequent answer.
+Read next: `fine_tuning_data.py`, `fine_tuning_practice.py`, `fine_tuning_baselines.py`.
 """
 
 import hashlib
 import json
 import os
 import time
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from fine_tuning_data import RECIPES, SEED, names_like, prepare_task
+from fine_tuning_data import RECIPES, SEED, names_like, prepare_task, recipe_of
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -27,7 +30,7 @@ from typer import Option
 
 DEFAULT = "mobilebert-nano"
 NANO, RANDOM, MAJORITY, WORDS = "nano", "random weights", "majority", "bag of words"
-BATCH = 32
+PRACTISED = "nano, practised"
 DTYPE = "bfloat16"  # of products
 CLEARLY = 0.02  # better than random weights and than the most frequent answer, at least
 RESULTS = "results.jsonl"
@@ -38,8 +41,8 @@ class Job:
     """What one process does: the baselines of a task, or one training.
 
     Attributes:
-        task: a key of `RECIPES`.
-        kind: `NANO`, `RANDOM` or `MAJORITY`, with which come all baselines.
+        task: a key of `RECIPES` or `PRACTICE`.
+        kind: `NANO`, `PRACTISED`, `RANDOM` or `MAJORITY`, with which come all baselines.
         model: a source; fresh weights take its configuration.
         data: the folder of data.
         output: where runs, files and results go.
@@ -60,11 +63,27 @@ class Job:
     @property
     def key(self) -> str:
         """Names the result: jobs with equal keys compute the same."""
-        recipe = RECIPES[self.task]
-        parts = (recipe, self.task, self.kind, self.budget, self.digest, self.seed, BATCH, DTYPE)
-        text = " ".join(map(str, parts))
+        recipe = recipe_of(self.task)
+        parts = (recipe, self.task, self.kind, self.budget, self.digest, self.seed, DTYPE)
+        before = self.before.key if self.before else ""
+        text = " ".join(map(str, (*parts, before)))
         plain = text.replace(str(recipe.files), recipe.files.__name__)  # no address in memory
         return hashlib.sha256(plain.encode()).hexdigest()[:8]
+
+    @property
+    def before(self) -> "Job | None":
+        """What must be done first: the practice."""
+        practice = recipe_of(self.task).practice if self.kind == PRACTISED else ""
+        if not practice:
+            return None
+        return replace(
+            self, task=practice, kind=PRACTISED if recipe_of(practice).practice else NANO
+        )
+
+    @property
+    def chain(self) -> list["Job"]:
+        """What must be done before, in order, and the job."""
+        return [*(self.before.chain if self.before else ()), self]
 
     @property
     def folder(self) -> Path:
@@ -119,8 +138,8 @@ def train_model(job: Job) -> dict[str, Any]:
     from mobilebert_training.training import train
 
     torch.set_num_threads(1)
-    recipe, (train_file, test_file) = RECIPES[job.task], files_of(job)
-    start: dict[str, Any] = {"model": job.model}
+    recipe, (train_file, test_file) = recipe_of(job.task), files_of(job)
+    start: dict[str, Any] = {"model": job.before.folder / "model" if job.before else job.model}
     if job.kind == RANDOM:
         tokenizer = mobilebert.load_tokenizer(job.model)
         start = {"config": open_source(job.model).config, "tokenizer": tokenizer}
@@ -130,7 +149,7 @@ def train_model(job: Job) -> dict[str, Any]:
         job.folder,
         validation_files=test_file,
         epochs=recipe.epochs[job.budget],
-        batch_size=BATCH,
+        batch_size=recipe.batch_size,
         learning_rate=recipe.learning_rate,
         max_length=recipe.max_length,
         dtype=DTYPE,
@@ -156,14 +175,23 @@ def read_results(file: Path) -> dict[str, Any]:
     return found
 
 
+def submitted(jobs: Sequence[Job], pool: ProcessPoolExecutor) -> Iterator[Future[Any]]:
+    """Jobs that are done, in rounds: what others need begins first, and they after its round."""
+    needed = {job.before.key for job in jobs if job.before}
+    for size in sorted({len(job.chain) for job in jobs}):
+        part = [job for job in jobs if len(job.chain) == size]
+        part.sort(key=lambda job: job.key not in needed)
+        yield from as_completed([pool.submit(work, job) for job in part])
+
+
 def run_jobs(jobs: Sequence[Job], file: Path, processes: int) -> list[Any]:
     """The results of all jobs; those that are in the file already are not done again."""
     found = read_results(file)
-    left = [job for job in jobs if job.key not in found]
+    needed = {each.key: each for job in jobs for each in job.chain}  # what others need comes early
+    left = [job for job in needed.values() if job.key not in found]
     context = get_context("spawn")  # a forked process would share the thread pools of this one
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        futures = [pool.submit(work, job) for job in left]
-        done = as_completed(futures)
+        done = submitted(left, pool)
         for future in track(done, "Tasks", len(left), console=Console(stderr=True)):
             row = future.result()
             found[row["key"]] = row
@@ -180,8 +208,10 @@ def summarise(results: Sequence[Any]) -> list[dict[str, Any]]:
         baselines, nano = by_kind[MAJORITY]["baselines"], by_kind[NANO]
         for place, metric in enumerate(RECIPES[task].metrics):
             values = {name: each.get(metric) for name, each in baselines.items()}
-            values |= {kind: by_kind[kind]["metrics"][metric] for kind in (RANDOM, NANO)}
-            clearly = values[NANO] >= CLEARLY + max(values[RANDOM], values[MAJORITY])
+            trained = [kind for kind in (RANDOM, NANO, PRACTISED) if kind in by_kind]
+            values |= {kind: by_kind[kind]["metrics"][metric] for kind in trained}
+            best = max(values[kind] for kind in trained if kind != RANDOM)
+            clearly = best >= CLEARLY + max(values[RANDOM], values[MAJORITY])
             rows.append(
                 {
                     "task": task,
@@ -189,7 +219,7 @@ def summarise(results: Sequence[Any]) -> list[dict[str, Any]]:
                     **values,
                     "decides": place == 0,
                     "learns": clearly,
-                    "beats bag of words": values[NANO] > values[WORDS],
+                    "beats bag of words": best > values[WORDS],
                     "steps": nano["steps"],
                     "seconds": nano["seconds"],
                     "trained_on": by_kind[MAJORITY]["trained_on"],
@@ -210,6 +240,7 @@ def show(rows: Sequence[Any]) -> None:
         WORDS,
         RANDOM,
         NANO,
+        PRACTISED,
         "train rows",
         "test rows",
         "steps",
@@ -218,7 +249,8 @@ def show(rows: Sequence[Any]) -> None:
     for column in columns:
         table.add_column(column, justify="left" if column in ("task", "metric") else "right")
     for row in rows:
-        values = [f"{100 * row[name]:.1f}" for name in (MAJORITY, WORDS, RANDOM, NANO)]
+        measured = (row.get(name) for name in (MAJORITY, WORDS, RANDOM, NANO, PRACTISED))
+        values = ["" if each is None else f"{100 * each:.1f}" for each in measured]
         sizes = [f"{row[name]:,}" for name in ("trained_on", "tested_on", "steps")]
         first = row["task"] if row["decides"] else ""
         table.add_row(first, row["metric"], *values, *sizes, f"{row['seconds']:.0f}")
@@ -261,11 +293,13 @@ def main(
     shape = hashlib.sha256(
         json.dumps([pieces, source.config.to_dict()], sort_keys=True).encode()
     ).hexdigest()
-    digests = {NANO: describe_weights(source.weights), RANDOM: shape, MAJORITY: shape}
+    digest = describe_weights(source.weights)
+    digests = {PRACTISED: digest, NANO: digest, RANDOM: shape, MAJORITY: shape}
     jobs = [
         Job(name, kind, model, data.absolute(), output.absolute(), budget, digest, seed)
         for name in names
         for kind, digest in digests.items()
+        if kind != PRACTISED or RECIPES[name].practice
     ]
     rows = summarise(run_jobs(jobs, output / RESULTS, parallel))
     met = all(row["learns"] for row in rows if row["decides"])

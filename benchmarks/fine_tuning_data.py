@@ -3,14 +3,13 @@
 Every task becomes a file to train on and one to test on, which the models, the baselines and
 `mobilebert train` read alike. What has a test part of its own keeps it; splits are drawn with a
 fixed seed, and what belongs to one paragraph stays on one side.
-Read next: `fine_tuning_baselines.py`.
+Read next: `fine_tuning_practice.py`, `fine_tuning_baselines.py`.
 """
 
 import csv
 import gzip
 import io
 import json
-import re
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fine_tuning_practice import SENTENCE_END, following_sentences, long_passages, short_passages
 from nano_text import load_preparation
 
 from mobilebert_training.tasks.examples import split_off
 
 SEED = 0
 NEXT_SENTENCES = (6000, 2000)  # pairs to train on and to test on
-SENTENCE_END = re.compile(r"(?<=[.!?])[\"”’']?\s+(?=[A-Z\"“‘])")
 Split = tuple[Path, Path]
 
 
@@ -161,9 +160,11 @@ class Recipe:
         epochs: over the examples; `quick` and `full`.
         most: training examples at most, where the budget is `quick`; None: all.
         learning_rate: the highest.
+        batch_size: rows of a step.
         max_length: tokens of a row.
         options: of the head, as `open_task` takes them.
         pair: whether the baseline compares two texts.
+        practice: the task that the model is trained on before; empty: none.
     """
 
     head: str
@@ -172,9 +173,11 @@ class Recipe:
     epochs: Mapping[str, float]
     most: int | None = None
     learning_rate: float = 5e-4
+    batch_size: int = 32
     max_length: int = 64
     options: Mapping[str, Any] = field(default_factory=dict)
     pair: bool = False
+    practice: str = ""
 
 
 def epochs(quick: float, full: float) -> Mapping[str, float]:
@@ -182,13 +185,13 @@ def epochs(quick: float, full: float) -> Mapping[str, float]:
     return {"quick": quick, "full": full}
 
 
-TEXTS, CHOICES = "sequence-classification", "multiple-choice"
+TEXTS, CHOICES, QUESTIONS = "sequence-classification", "multiple-choice", "question-answering"
 RECIPES: Mapping[str, Recipe] = {
     "sentence polarity": Recipe(
         head=TEXTS,
         metrics=("accuracy",),
         files=sentence_polarity,
-        epochs=epochs(4, 6),
+        epochs=epochs(2, 4),
         learning_rate=3e-4,
     ),
     "WNUT-17": Recipe(
@@ -216,7 +219,12 @@ RECIPES: Mapping[str, Recipe] = {
         pair=True,
     ),
     "COPA": Recipe(
-        head=CHOICES, metrics=("accuracy",), files=copa, epochs=epochs(6, 12), learning_rate=2e-4
+        head=CHOICES,
+        metrics=("accuracy",),
+        files=copa,
+        epochs=epochs(6, 12),
+        learning_rate=2e-4,
+        practice="following sentence",
     ),
     "CommonsenseQA": Recipe(
         head=CHOICES,
@@ -224,15 +232,25 @@ RECIPES: Mapping[str, Recipe] = {
         files=commonsense_qa,
         epochs=epochs(4, 12),
         learning_rate=3e-4,
+        practice="following sentence",
+    ),
+    "following sentence": Recipe(
+        head=CHOICES,
+        metrics=("accuracy",),
+        files=following_sentences,
+        epochs=epochs(2, 4),
+        learning_rate=3e-4,
+        max_length=96,
     ),
     "XQuAD": Recipe(
-        head="question-answering",
+        head=QUESTIONS,
         metrics=("f1", "exact_match"),
         files=xquad,
-        epochs=epochs(8, 16),
-        learning_rate=3e-4,  # at 5e-4 fresh weights diverge
+        epochs=epochs(4, 8),
+        learning_rate=2e-4,  # at 5e-4 fresh weights diverge
         max_length=256,
         options={"stride": 64},
+        practice="long passages",
     ),
     "next sentence": Recipe(
         head="next-sentence-prediction",
@@ -244,6 +262,33 @@ RECIPES: Mapping[str, Recipe] = {
         pair=True,
     ),
 }
+
+# What is trained on before a task, and is none itself: at first short passages, in which what is
+# asked for is soon found.
+PRACTICE: Mapping[str, Recipe] = {
+    "short passages": Recipe(
+        head=QUESTIONS,
+        metrics=("f1", "exact_match"),
+        files=short_passages,
+        epochs=epochs(2, 3),
+        learning_rate=7e-4,
+        batch_size=64,
+        max_length=96,
+    ),
+    "long passages": Recipe(
+        head=QUESTIONS,
+        metrics=("f1", "exact_match"),
+        files=long_passages,
+        epochs=epochs(1, 2),
+        max_length=256,
+        practice="short passages",
+    ),
+}
+
+
+def recipe_of(name: str) -> Recipe:
+    """Of a task, or of practice."""
+    return RECIPES[name] if name in RECIPES else PRACTICE[name]
 
 
 def limit_lines(path: Path, most: int | None) -> Path:
@@ -259,12 +304,12 @@ def prepare_task(name: str, data: Path, folder: Path, budget: str) -> Split:
     """The files of a task, made if need be.
 
     Args:
-        name: a key of `RECIPES`.
+        name: a key of `RECIPES` or `PRACTICE`.
         data: the folder of data.
         folder: where files of all tasks go.
         budget: `quick` or `full`.
     """
-    recipe, place = RECIPES[name], folder / name.lower().replace(" ", "-")
+    recipe, place = recipe_of(name), folder / name.lower().replace(" ", "-")
     place.mkdir(parents=True, exist_ok=True)
     train, test = recipe.files(data, place)
     return limit_lines(train, recipe.most if budget == "quick" else None), test
