@@ -43,6 +43,8 @@ def command(
     problem_type: options.GivenProblemType = None,
     metric: options.Metric = None,
     max_length: options.MaxLength = None,
+    stride: options.Stride = None,
+    threshold: options.Threshold = None,
     model: options.Model = None,
     config: options.Config = None,
     tokenizer: options.Tokenizer = None,

@@ -105,6 +105,26 @@ MaxLength = Annotated[
         show_default=False,
     ),
 ]
+Stride = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        rich_help_panel=_DATA,
+        help="Tokens that consecutive windows of a long paragraph share; of questions.  [default: "
+        "128, or a third of a row]",
+        show_default=False,
+    ),
+]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        rich_help_panel=_DATA,
+        help="From which probability a label counts as said when several hold.  [default: 0.5]",
+        show_default=False,
+    ),
+]
 Model = Annotated[
     str | None,
     typer.Option(

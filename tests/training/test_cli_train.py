@@ -110,6 +110,16 @@ def test_a_file_for_each_label_is_a_run_too(command: list[str | Path], tmp_path:
     assert "LABEL=FILE" in notes
 
 
+def test_options_of_the_task_are_handed_on(command: list[str | Path], tmp_path: Path) -> None:
+    options = ["--problem-type=multi_label_classification", "--threshold=0.3", "--no-plot"]
+    code, _, _ = run(*command, "--output", tmp_path / "run", "--no-tensorboard", *options)
+    assert code == 0
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["threshold"] == 0.3
+    code, _, notes = run(*command, "--output", tmp_path / "other", "--stride=5")
+    assert code == 1
+    assert "'stride' is no option" in notes
+
+
 def test_a_malformed_line_is_named_and_no_folder_is_made(
     command: list[str | Path], tmp_path: Path
 ) -> None:
