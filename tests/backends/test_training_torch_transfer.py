@@ -192,6 +192,18 @@ def test_every_strategy_lowers_its_losses_and_leaves_the_teacher_alone(
     assert not any(each.requires_grad and each.grad is not None for each in teacher.parameters())
 
 
+def test_the_optimiser_forgets_at_the_beginning_of_a_stage_and_only_then(tmp_path: Path) -> None:
+    trainer = make_trainer(Run(tmp_path, "pretraining", {"steps": 12}, strategy="progressive"))
+    second = trainer.stages[0].steps
+    assert second > 1
+    remembered = []
+    for step in range(second + 1):
+        trainer.enter_stage(step)
+        remembered.append(bool(trainer.optimizer.state))
+        trainer.update(step)
+    assert remembered == [False, *[True] * (second - 1), False]
+
+
 def test_the_teacher_is_in_evaluation_mode_while_the_student_trains(tmp_path: Path) -> None:
     student, teacher = make_pair("masked-lm", "auxiliary", dropout=0.5)
     Objective(student, teacher.train(), TransferSettings(strategy="auxiliary"))
