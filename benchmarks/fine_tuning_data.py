@@ -239,7 +239,7 @@ RECIPES: Mapping[str, Recipe] = {
         metrics=("accuracy",),
         files=following_sentences,
         epochs=epochs(2, 4),
-        learning_rate=3e-4,
+        learning_rate=1.5e-4,  # at 3e-4 fresh weights diverge
         max_length=96,
     ),
     "XQuAD": Recipe(

@@ -116,6 +116,39 @@ def test_gradients_are_shortened_to_the_norm_and_only_then(tmp_path: Path) -> No
     assert moves[0][0] > 0.2
 
 
+class OneRow(RandomRows):
+    """The same row in every batch."""
+
+    def batch(self, indices: Any, key: tuple[int, ...]) -> dict[str, Any]:
+        return self.rows(np.zeros_like(indices))
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_dropout_acts_and_is_drawn_anew_in_every_step(dropout: float, tmp_path: Path) -> None:
+    settings = {"steps": 3, "batch_size": 1, "learning_rate": 1e-30}  # changes nothing
+    found = []
+    for name in ("once", "again"):
+        trainer = make_trainer(Run(tmp_path / name, settings=settings, dropout=dropout))
+        trainer.task = OneRow("masked-lm")
+        trainer.enter_stage(0)
+        found.append([trainer.update(step)["loss"] for step in range(3)])
+    assert found[0] == found[1]
+    assert len(set(found[0])) == (3 if dropout else 1)
+
+
+def test_the_learning_rate_warms_up_in_every_stage(tmp_path: Path) -> None:
+    settings = {"steps": 24, "warmup": 0.5}
+    trainer = make_trainer(Run(tmp_path, "pretraining", settings, strategy="progressive"))
+    step = 0
+    for stage in trainer.stages:
+        rates = []
+        for _ in range(stage.steps):
+            trainer.enter_stage(step)
+            rates.append(trainer.update(step)["learning_rate"])
+            step += 1
+        assert rates[0] < max(rates) > rates[-1], stage.name
+
+
 def test_a_run_that_diverges_is_refused_before_it_is_saved(tmp_path: Path) -> None:
     run = Run(tmp_path, settings={"save_every": 1, "learning_rate": 1e30, "warmup": 0.0})
     with pytest.raises(Exception, match=r"training diverged\. Take a smaller learning rate"):
