@@ -293,8 +293,8 @@ def main(
     shape = hashlib.sha256(
         json.dumps([pieces, source.config.to_dict()], sort_keys=True).encode()
     ).hexdigest()
-    digest = describe_weights(source.weights)
-    digests = {PRACTISED: digest, NANO: digest, RANDOM: shape, MAJORITY: shape}
+    weights = describe_weights(source.weights)
+    digests = {PRACTISED: weights, NANO: weights, RANDOM: shape, MAJORITY: shape}
     jobs = [
         Job(name, kind, model, data.absolute(), output.absolute(), budget, digest, seed)
         for name in names

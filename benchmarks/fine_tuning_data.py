@@ -3,7 +3,7 @@
 Every task becomes a file to train on and one to test on, which the models, the baselines and
 `mobilebert train` read alike. What has a test part of its own keeps it; splits are drawn with a
 fixed seed, and what belongs to one paragraph stays on one side.
-Read next: `fine_tuning_practice.py`, `fine_tuning_baselines.py`.
+Read next: `fine_tuning_text.py`, `fine_tuning_practice.py`, `fine_tuning_baselines.py`.
 """
 
 import csv
@@ -18,20 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fine_tuning_practice import SENTENCE_END, following_sentences, long_passages, short_passages
-from nano_text import load_preparation
+from fine_tuning_practice import long_passages, short_passages
+from fine_tuning_text import (
+    SEED,
+    Split,
+    following_sentences,
+    next_sentences,
+    one_line,
+    write_lines,
+    write_questions,
+)
 
 from mobilebert_training.tasks.examples import split_off
-
-SEED = 0
-NEXT_SENTENCES = (6000, 2000)  # pairs to train on and to test on
-Split = tuple[Path, Path]
-
-
-def write_lines(path: Path, lines: Sequence[str]) -> Path:
-    """A text file."""
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    return path
 
 
 def split(lines: Sequence[str], fraction: float) -> tuple[list[str], list[str]]:
@@ -86,11 +84,6 @@ def stsb(data: Path, folder: Path) -> Split:
     return folder / "train.tsv", folder / "test.tsv"
 
 
-def one_line(text: str) -> str:
-    """A text that can stand in a table."""
-    return " ".join(text.split())
-
-
 def copa(data: Path, folder: Path) -> Split:
     """Premises with two causes or effects, in the parts that they come in."""
     for name, part in (("train", "train"), ("val", "test")):
@@ -110,43 +103,8 @@ def xquad(data: Path, folder: Path) -> Split:
     content = json.loads((data / "squad" / "xquad.en.json").read_text(encoding="utf-8"))
     paragraphs = [each for article in content["data"] for each in article["paragraphs"]]
     for part, places in zip(("train", "test"), split_off(len(paragraphs), 0.2, SEED), strict=True):
-        chosen = [{"title": part, "paragraphs": [paragraphs[place] for place in places]}]
-        text = json.dumps({"version": "1.1", "data": chosen}, ensure_ascii=False)
-        (folder / f"{part}.json").write_text(text, encoding="utf-8")
+        write_questions(folder / f"{part}.json", [paragraphs[place] for place in places])
     return folder / "train.json", folder / "test.json"
-
-
-def next_sentences(data: Path, folder: Path) -> Split:
-    """Pairs from the texts of nano: of its training text to train on, of the held-out to test on.
-
-    The second part follows the first, or is from elsewhere in the same file.
-    """
-    preparation = load_preparation()
-    draw = np.random.RandomState(SEED)
-    for part, wanted in zip(("train", "test"), NEXT_SENTENCES, strict=True):
-        pairs: list[str] = []
-        for name, (file, read) in preparation.SOURCES.items():
-            held_out = name in preparation.HELD_OUT
-            if name.startswith(("pg_", "wikitext2")) and held_out == (part == "test"):
-                pairs += pairs_of(list(read(data / file)), draw)
-        chosen = draw.permutation(len(pairs))[:wanted]
-        write_lines(folder / f"{part}.tsv", [pairs[place] for place in chosen])
-    return folder / "train.tsv", folder / "test.tsv"
-
-
-def pairs_of(lines: Sequence[str], draw: np.random.RandomState) -> list[str]:
-    """Neighbouring sentences of paragraphs, half of the second ones exchanged."""
-    firsts, seconds = [], []
-    for line in lines:
-        sentences = [one_line(each) for each in SENTENCE_END.split(line) if len(each.split()) > 4]
-        firsts += sentences[:-1:2]
-        seconds += sentences[1::2]
-    labels = draw.randint(0, 2, len(firsts))
-    elsewhere = draw.randint(0, max(1, len(seconds)), len(firsts))
-    return [
-        f"{first}\t{seconds[other] if label else second}\t{label}"
-        for first, second, other, label in zip(firsts, seconds, elsewhere, labels, strict=True)
-    ]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,27 +1,22 @@
-"""Practice before fine-tuning: questions that running text asks itself, and which sentence follows.
+"""Practice before fine-tuning: questions that running text asks itself.
 
 What `mobilebert-nano` has never had to do, to find in one text what another one says, it can learn
 without a label. A few sentences are a passage; one of them loses a name, a number or a few words,
 which are the answer, and what stands around it becomes the question (Lewis et al., 2019,
-"Unsupervised question answering by cloze translation"). Passages are of nano's own training text,
-the held-out ones of its held-out text. Everything is drawn with a fixed seed.
+"Unsupervised question answering by cloze translation").
 """
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from nano_text import load_preparation
+from fine_tuning_text import PROSE, SEED, Draw, Split, sentences_of, sources, write_questions
 
-SEED = 0
-SENTENCE_END = re.compile(r"(?<=[.!?])[\"”’']?\s+(?=[A-Z\"“‘])")
 # Not the [UNK] for a word that WikiText hides.
 WORD = re.compile(r"(?<!\[)\b[\w'’-]+")
-TOLD = re.compile(r"(?<!\[)\b[\w'’-]+|[,;]")  # what a question keeps
-PROSE = ("pg_", "wikitext2", "state_union")  # sources by their names
+TOLD = re.compile(rf"{WORD.pattern}|[,;]")  # what a question keeps
 PASSES = 2  # over the text, cut into other passages each time
 ASKED = 2  # sentences of a passage, at most
 SENTENCE_WORDS = (6, 60)  # of a sentence that is asked about
@@ -29,11 +24,6 @@ ANSWER_WORDS = 4  # at most
 AROUND = (4, 14)  # words around the answer that become the question
 FORGOTTEN = 0.1  # of these
 HELD_OUT = 1000  # passages
-CHOICES = 4
-FOLLOWING = (6000, 1500)  # sentences to train on and to test on
-LABELS = "ABCD"
-Split = tuple[Path, Path]
-Draw = np.random.RandomState
 
 ASKING = {"number": ("when", "how many", "what"), "name": ("who", "where", "which"), "": ("what",)}
 SMALL_WORDS = frozenset(
@@ -62,30 +52,17 @@ class Span(NamedTuple):
     kind: str
 
 
-def paragraphs(data: Path, *, held_out: bool) -> Iterator[list[str]]:
-    """The paragraphs of each source of prose."""
-    preparation = load_preparation()
-    for name, (file, read) in preparation.SOURCES.items():
-        if name.startswith(PROSE) and (name in preparation.HELD_OUT) == held_out:
-            yield list(read(data / file))
-
-
-def sentences_of(line: str) -> list[str]:
-    """The sentences of a paragraph, each without line breaks."""
-    return [" ".join(each.split()) for each in SENTENCE_END.split(line) if each.strip()]
-
-
 def passages(lines: Sequence[str], words: tuple[int, int], draw: Draw) -> Iterator[list[str]]:
     """Sentences that stand beside each other, between so many words together, or a few more."""
     passage: list[str] = []
-    wanted = draw.randint(*words)
+    size, wanted = 0, draw.randint(*words)
     for sentence in (each for line in lines for each in sentences_of(line)):
         passage.append(sentence)
-        size = sum(len(each.split()) for each in passage)
+        size += len(sentence.split())
         if size >= wanted:
             if size < 1.5 * words[1]:
                 yield passage
-            passage, wanted = [], draw.randint(*words)
+            passage, size, wanted = [], 0, draw.randint(*words)
 
 
 def answers_in(sentence: str) -> list[Span]:
@@ -124,7 +101,7 @@ def ask(sentence: str, answer: Span, draw: Draw) -> str:
     right = TOLD.findall(sentence[answer.end :])
     size = draw.randint(*AROUND)
     before = draw.randint(0, size + 1)
-    left, right = left[len(left) - min(before, len(left)) :], right[: size - before]
+    left, right = left[max(0, len(left) - before) :], right[: size - before]
     if len(left) + len(right) < AROUND[0]:
         return ""
     left, right = ([each for each in part if draw.rand() >= FORGOTTEN] for part in (left, right))
@@ -152,19 +129,18 @@ def paragraph_of(passage: Sequence[str], name: str, draw: Draw) -> dict[str, Any
 
 def cloze_questions(data: Path, folder: Path, words: tuple[int, int]) -> Split:
     """SQuAD files of questions about passages of so many words."""
-    draw = np.random.RandomState(SEED)
+    draw = Draw(SEED)
     for part, passes in (("train", PASSES), ("test", 1)):
+        texts = list(sources(data, PROSE, held_out=part == "test"))
         found = [
             paragraph_of(passage, f"{part}-{number}-{source}-{place}", draw)
             for number in range(passes)
-            for source, lines in enumerate(paragraphs(data, held_out=part == "test"))
+            for source, lines in enumerate(texts)
             for place, passage in enumerate(passages(lines, words, draw))
         ]
         asked = [each for each in found if each["qas"]]
         order = draw.permutation(len(asked))[: HELD_OUT if part == "test" else None]
-        content = [{"title": part, "paragraphs": [asked[place] for place in order]}]
-        text = json.dumps({"version": "1.1", "data": content}, ensure_ascii=False)
-        (folder / f"{part}.json").write_text(text, encoding="utf-8")
+        write_questions(folder / f"{part}.json", [asked[place] for place in order])
     return folder / "train.json", folder / "test.json"
 
 
@@ -176,37 +152,3 @@ def short_passages(data: Path, folder: Path) -> Split:
 def long_passages(data: Path, folder: Path) -> Split:
     """Questions about what a paragraph holds."""
     return cloze_questions(data, folder, (70, 140))
-
-
-def following_sentences(data: Path, folder: Path) -> Split:
-    """Which of four sentences follows: the others are from elsewhere in the same source."""
-    draw = np.random.RandomState(SEED)
-    for part, wanted in zip(("train", "test"), FOLLOWING, strict=True):
-        rows: list[str] = []
-        for lines in paragraphs(data, held_out=part == "test"):
-            pairs = [
-                pair
-                for line in lines
-                for pair in neighbours([each for each in sentences_of(line) if len(each) > 20])
-            ]
-            rows += [choices_row(pairs, place, draw) for place in range(len(pairs))]
-        chosen = draw.permutation(len(rows))[:wanted]
-        text = "".join(f"{rows[place]}\n" for place in chosen)
-        (folder / f"{part}.jsonl").write_text(text, encoding="utf-8")
-    return folder / "train.jsonl", folder / "test.jsonl"
-
-
-def neighbours(sentences: Sequence[str]) -> list[tuple[str, str]]:
-    """Pairs that stand beside each other, none in two."""
-    return list(zip(sentences[:-1:2], sentences[1::2], strict=True))
-
-
-def choices_row(pairs: Sequence[tuple[str, str]], place: int, draw: Draw) -> str:
-    """A line of a file of choices, in the form of CommonsenseQA."""
-    first, second = pairs[place]
-    others = [pairs[other][1] for other in draw.randint(0, len(pairs), CHOICES - 1)]
-    order = draw.permutation(CHOICES)
-    texts = [[second, *others][each] for each in order]
-    choices = {"label": list(LABELS), "text": texts}
-    key = LABELS[int(np.flatnonzero(order == 0)[0])]
-    return json.dumps({"question": first, "choices": choices, "answerKey": key})

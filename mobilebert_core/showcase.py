@@ -77,14 +77,13 @@ def _entities(name: str, texts: tuple[str, ...]) -> Iterator[str]:
     """Names of whole words: the model was taught the label of a word at its first token."""
     tokenizer = load_tokenizer(name)
     for found in describe_texts(load(name, backend=_BACKEND), tokenizer, texts):
-        encoded = tokenizer(found["text"], return_offsets_mapping=True)
-        places = zip(encoded.word_ids()[1:-1], encoded["offset_mapping"][1:-1], strict=True)
-        labels: dict[int | None, str] = {}
-        words: dict[int | None, tuple[int, int]] = {}
-        for (word, (start, end)), each in zip(places, found["tokens"], strict=True):
-            labels.setdefault(word, each["label"])
-            words[word] = (words.get(word, (start, end))[0], end)
-        spans = entity_spans(list(labels.values()), list(words.values()))
+        encoded = tokenizer(found["text"])
+        labels: dict[int, str] = {}
+        for word, each in zip(encoded.word_ids()[1:-1], found["tokens"], strict=True):  # no frame
+            if word is not None:
+                labels.setdefault(word, each["label"])
+        places = [encoded.word_to_chars(word) for word in labels]
+        spans = entity_spans(list(labels.values()), [each for each in places if each])
         names = [f"{found['text'][start:end]} ({kind})" for kind, start, end in spans]
         yield ", ".join(names) or "no name"
 

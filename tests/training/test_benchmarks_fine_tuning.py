@@ -3,6 +3,7 @@
 import itertools
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,40 +12,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 FIRST = "On 4 May 1812 the painter Ada Vale left Bristol for good, sold her house to a cousin, and"
-TEXT = f"{FIRST} never wrote again. Nobody knew why. Her [UNK] was a small white dog with one ear."
 
 
 @pytest.fixture(scope="module")
-def practice() -> Any:
-    """The script, for all tests: properties want a fixture that outlives an example."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "benchmarks"))
-        import fine_tuning_practice  # type: ignore[import-not-found]
+def practice(load: Any) -> Any:
+    return load("fine_tuning_practice")
 
-        yield fine_tuning_practice
+
+@pytest.fixture(scope="module")
+def text(load: Any) -> Any:
+    return load("fine_tuning_text")
 
 
 @pytest.fixture
-def data(tmp_path: Path, practice: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
+def data(tmp_path: Path, text: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two sources whose words are all different, one of them held out."""
     words = (f"{part}{number}" for number in itertools.count() for part in ("ba", "Ko", "ri"))
     for name in ("train", "held_out"):
         lines = [
-            " ".join(
-                f"The {' the '.join(itertools.islice(words, 8))} {name}." for _ in range(7)
-            ).replace(". the", ". The")
+            " ".join(f"The {' the '.join(itertools.islice(words, 8))} {name}." for _ in range(7))
             for _ in range(60)
         ]
         (tmp_path / f"{name}.txt").write_text("\n".join(lines), encoding="utf-8")
-
-    class Preparation:
-        HELD_OUT = ("pg_held_out",)
-        SOURCES = {  # noqa: RUF012
-            f"pg_{name}": (f"{name}.txt", lambda path: path.read_text("utf-8").splitlines())
-            for name in ("train", "held_out")
-        }
-
-    monkeypatch.setattr(practice, "load_preparation", lambda: Preparation)
+    sources = {
+        f"pg_{name}": (f"{name}.txt", lambda path: path.read_text("utf-8").splitlines())
+        for name in ("train", "held_out")
+    }
+    preparation = SimpleNamespace(HELD_OUT=("pg_held_out",), SOURCES=sources)
+    monkeypatch.setattr(text, "load_preparation", lambda: preparation)
     return tmp_path
 
 
@@ -134,22 +129,23 @@ def test_ids_of_questions_are_all_different(practice: Any, data: Path) -> None:
     assert len(set(found)) == len(found)
 
 
-@pytest.mark.parametrize("make", ["short_passages", "following_sentences"])
-def test_practice_is_tested_on_held_out_text_alone(practice: Any, data: Path, make: str) -> None:
-    train, test = (path.read_text(encoding="utf-8") for path in getattr(practice, make)(data, data))
+@pytest.mark.parametrize("task", ["short passages", "following sentence", "next sentence"])
+def test_running_text_is_tested_on_held_out_text_alone(load: Any, data: Path, task: str) -> None:
+    files = load("fine_tuning_data").recipe_of(task).files(data, data)
+    train, test = (path.read_text(encoding="utf-8") for path in files)
     assert "held_out." in test
     assert "train." not in test
     assert "held_out." not in train
 
 
-def test_right_choice_is_the_sentence_that_follows(practice: Any, data: Path) -> None:
-    text = (data / "train.txt").read_text(encoding="utf-8")
+def test_right_choice_is_the_sentence_that_follows(text: Any, data: Path) -> None:
+    read = (data / "train.txt").read_text(encoding="utf-8")
     places = []
-    for line in practice.following_sentences(data, data)[0].read_text("utf-8").splitlines():
+    for line in text.following_sentences(data, data)[0].read_text("utf-8").splitlines():
         row = json.loads(line)
         place = "ABCD".index(row["answerKey"])
         places.append(place)
-        assert f"{row['question']} {row['choices']['text'][place]}" in text
+        assert f"{row['question']} {row['choices']['text'][place]}" in read
     assert set(places) == {0, 1, 2, 3}
 
 
