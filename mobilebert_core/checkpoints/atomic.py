@@ -50,6 +50,7 @@ def replace_folder(
     try:
         staging.mkdir()
         fill(staging)
+        _give_usual_permissions(staging)
         if folder.exists():
             _keep_other_files(folder, staging, replaces)
         _flush_tree(staging)
@@ -68,6 +69,14 @@ def _check_destination(folder: Path) -> None:
         raise CheckpointError(
             f"{folder} holds the working directory and would be replaced; save into a folder in it"
         )
+
+
+def _give_usual_permissions(folder: Path) -> None:
+    """Give files the permissions of the umask: safetensors 0.8 writes for the owner alone."""
+    mode = folder.stat().st_mode & 0o666  # the folder is new, so this is what the umask leaves
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            path.chmod(mode)
 
 
 def _keep_other_files(old: Path, new: Path, replaces: Callable[[Path], bool]) -> None:

@@ -63,6 +63,25 @@ def test_saving_into_an_empty_folder_fills_it(save, tmp_path):
     assert number_in(save(1)) == 1
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_files_have_the_permissions_of_new_files(save, umask):
+    before = os.umask(umask)
+    try:
+        folder = save(1)
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o666 & ~umask}
+
+
+def test_other_files_keep_their_permissions(save):
+    folder = save(1)
+    (folder / "notes.txt").write_text("mine")
+    (folder / "notes.txt").chmod(0o600)
+    save(2)
+    assert (folder / "notes.txt").stat().st_mode & 0o777 == 0o600
+
+
 def test_other_files_survive(save, tmp_path):
     folder = save(1)
     (folder / "notes.txt").write_text("mine")
