@@ -1,7 +1,7 @@
 """`mobilebert.fill_mask`: the likeliest words at each [MASK] of a text.
 
 Rules: probabilities are over the whole vocabulary, also where some of it is left out; a word is put
-into the text as it was given, so that case and spaces stay. Read next: `prediction_results.py`.
+into the text as it was given, so that case and spaces stay. Read next: `prediction_words.py`.
 
 P prediction positions  V vocabulary
 """
@@ -25,7 +25,7 @@ from mobilebert_core.errors import (
 from mobilebert_core.fitting import fit_weights
 from mobilebert_core.loading import load, open_source
 from mobilebert_core.prediction import predict
-from mobilebert_core.prediction_results import TOP, likeliest_tokens
+from mobilebert_core.prediction_words import TOP, likeliest_tokens
 from mobilebert_core.tokenization import load_tokenizer
 from mobilebert_core.tokenization.wordpiece import CONTINUATION
 

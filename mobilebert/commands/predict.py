@@ -17,6 +17,9 @@ from mobilebert_core.errors import InputError
 class _Head(StrEnum):
     SEQUENCE_CLASSIFICATION = "sequence-classification"
     TOKEN_CLASSIFICATION = "token-classification"
+    QUESTION_ANSWERING = "question-answering"
+    MULTIPLE_CHOICE = "multiple-choice"
+    NEXT_SENTENCE_PREDICTION = "next-sentence-prediction"
     MASKED_LM = "masked-lm"
 
 
@@ -34,6 +37,12 @@ def command(
     tokenizer: Annotated[
         str | None, typer.Option(help="Another folder or hub id for it.  [default: SOURCE]")
     ] = None,
+    threshold: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="From which probability on a label holds, where texts have several."
+        ),
+    ] = 0.5,
     optimize: Annotated[
         bool, typer.Option(help="Fold the encoder's normalisations into its weights: quicker.")
     ] = True,
@@ -47,11 +56,16 @@ def command(
         bool, typer.Option("--json", help="Print a JSON object for each line.")
     ] = False,
 ) -> None:
-    """Predict from texts, one a line, in their order: a label, labels of tokens, or a word.
+    """Predict from texts, one a line, in their order.
 
-    For sequence classification each line gives its label and its probability, for token
-    classification a label for each token, for masked-lm the five likeliest tokens at each [MASK]. A
-    tab makes a line a pair of texts. Answers to questions are left to `mobilebert.predict`.
+    What a line is, with tabs between its texts, and what is said of it:
+
+    - sequence classification: a text or two; its label, its labels, or its numbers
+    - token classification: a text or two; a label for each token
+    - question answering: a question and a passage; the words of the passage that answer it
+    - multiple choice: a text and its choices; the choice that goes with it, counted from 0
+    - next-sentence prediction: two texts; whether the second follows the first
+    - masked-lm: a text or two; the five likeliest tokens at each [MASK]
 
     For example:
 
@@ -74,6 +88,7 @@ def command(
         model,
         texts,
         _lines(file),
+        threshold=threshold,
         token_budget=token_budget,
         progress=sys.stderr.isatty() and not to_screen,
     )
@@ -110,6 +125,10 @@ def _readable(result: dict[str, Any]) -> str:
         return f"{said}\t{result['text']}"
     if "tokens" in result:
         return " ".join(f"{each['token']}/{each['label']}" for each in result["tokens"])
+    if "answer" in result:
+        none = result.get("no_answer_score", 0.0)
+        said = f"no answer {none:.3f}" if none > result["score"] else _scored(result)
+        return f"{said}\t{result['text']}"
     if "values" in result:
         return f"{', '.join(f'{value:.4f}' for value in result['values'])}\t{result['text']}"
     labels = result.get("labels", [result])
@@ -117,4 +136,5 @@ def _readable(result: dict[str, Any]) -> str:
 
 
 def _scored(each: dict[str, Any]) -> str:
-    return f"{each.get('label', each.get('token'))} {each['score']:.3f}"
+    said = next(each[name] for name in ("label", "token", "answer") if name in each)
+    return f"{said} {each['score']:.3f}"

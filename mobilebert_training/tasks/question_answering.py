@@ -1,7 +1,8 @@
 """Question answering: the part of a paragraph that answers a question, as in SQuAD.
 
 Training examples are windows of paragraphs; the answer to a question is the best span of all its
-windows, in the paragraph's own characters. Read next: `answer_spans.py`, `../squad_scorer.py`.
+windows, in the paragraph's own characters. Read next: `answer_spans.py` of `mobilebert_core`,
+`../squad_scorer.py`.
 
 N windows
 """
@@ -12,18 +13,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from mobilebert_core.answer_spans import Span, Window, best_span, make_windows
 from mobilebert_core.errors import InputError
-from mobilebert_training.readers.squad import Question
+from mobilebert_training.readers.squad import Answer, Question
 from mobilebert_training.squad_scorer import normalize_answer, score_v1, score_v2
-from mobilebert_training.tasks.answer_spans import (
-    Span,
-    Window,
-    best_span,
-    find_span,
-    make_windows,
-)
 from mobilebert_training.tasks.examples import Examples
 from mobilebert_training.tasks.supervised import Outputs, SupervisedTask
+
+NO_ANSWER = (0, 0)
 
 
 class QuestionAnswering(SupervisedTask):
@@ -75,10 +72,11 @@ class QuestionAnswering(SupervisedTask):
         self.may_be_unanswered = not all(each.answers for each in (*training, *validation))
         self.candidates, self.most_answer_tokens = candidates, most_answer_tokens
         self.null_threshold = null_threshold
-        self.training = _examples(
-            list(make_windows(tokenizer, training, max_length, stride)), training, tokenizer
+        windows, self.windows = (
+            list(make_windows(tokenizer, _texts(part), max_length, stride))
+            for part in (training, validation)
         )
-        self.windows = list(make_windows(tokenizer, validation, max_length, stride))
+        self.training = _examples(windows, training, tokenizer)
         self.validation = _examples(self.windows, validation, tokenizer)
         self.frequent = _most_frequent_answer(training)
 
@@ -138,6 +136,24 @@ def _examples(windows: Sequence[Window], questions: Sequence[Question], tokenize
         pad_token_id=tokenizer.pad_token_id,
         labels={"start_positions": spans[:, 0], "end_positions": spans[:, 1]},
     )
+
+
+def find_span(window: Window, answer: Answer | None) -> tuple[int, int]:
+    """First and last token of an answer; `NO_ANSWER` where the window does not hold all of it."""
+    if answer is None or not len(window.offsets):
+        return NO_ANSWER
+    text = answer.text.strip()
+    start = answer.start + len(answer.text) - len(answer.text.lstrip())
+    end = start + len(text)
+    inside = (window.offsets[:, 1] > start) & (window.offsets[:, 0] < end)  # (W,)
+    if not inside.any() or start < window.offsets[0, 0] or end > window.offsets[-1, 1]:
+        return NO_ANSWER
+    tokens = np.flatnonzero(inside)
+    return window.first + int(tokens[0]), window.first + int(tokens[-1])
+
+
+def _texts(questions: Sequence[Question]) -> list[tuple[str, str]]:
+    return [(each.question, each.context) for each in questions]
 
 
 def _most_frequent_answer(questions: Sequence[Question]) -> str:

@@ -1,10 +1,8 @@
-"""`predict` itself: what it reads and when, what it refuses; and the command of that name."""
+"""`predict` itself: what it reads and when, and what it refuses."""
 
 import io
-import json
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +11,6 @@ from typer.testing import CliRunner
 
 import mobilebert
 from metrics import absolute_error
-from mobilebert.cli import app
 from mobilebert_conformance.cases import small_config
 from mobilebert_core.errors import ConfigError, InputError
 from mobilebert_core.prediction import predict
@@ -335,81 +332,3 @@ def test_bar_is_shown_on_a_terminal_when_the_input_has_two_windows(
     list(predict(model_of(), [{"input_ids": [1]}] * count, window=2))
 
     assert ("Predicting" in terminal.getvalue()) == shown
-
-
-@pytest.fixture
-def folder(tmp_path: Path, tokenizer: Any, request: pytest.FixtureRequest) -> Path:
-    model = mobilebert.create(small_config(request.param), request.param, "numpy")
-    return mobilebert.save(model, tmp_path / "model", tokenizer=tokenizer)
-
-
-def command(folder: Path, text: str, *options: str) -> list[Any]:
-    """The JSON lines that the command prints for a text on standard input."""
-    arguments = ["predict", str(folder), "--backend", "numpy", "--json", *options]
-    result = runner.invoke(app, arguments, input=text)
-    assert result.exit_code == 0, result.output
-    return [json.loads(line) for line in result.stdout.splitlines()]
-
-
-@pytest.mark.parametrize("folder", ["sequence-classification"], indirect=True)
-def test_command_gives_the_label_of_each_line(folder: Path, tokenizer: Any) -> None:
-    texts = ["a b c", "", "d"]
-    model = mobilebert.load(folder, backend="numpy")
-    expected = [output.logits for output in predict(model, texts, tokenizer=tokenizer)]
-
-    lines = command(folder, "\n".join(texts))
-
-    assert [line["text"] for line in lines] == texts
-    for line, logits in zip(lines, expected, strict=True):
-        assert line["label"] == model.config.id2label[int(logits.argmax())]
-        assert line["score"] == pytest.approx(np.exp(logits).max() / np.exp(logits).sum(), rel=1e-4)
-
-
-@pytest.mark.parametrize("folder", ["token-classification"], indirect=True)
-def test_command_gives_a_label_for_each_token(folder: Path) -> None:
-    (line,) = command(folder, "a x\tb\n", "--no-optimize")
-
-    assert [each["token"] for each in line["tokens"]] == ["a", "[UNK]", "b"]
-    assert all(each["label"].startswith("LABEL_") for each in line["tokens"])
-
-
-@pytest.mark.parametrize("folder", ["masked-lm"], indirect=True)
-def test_command_gives_five_tokens_for_each_mask(folder: Path) -> None:
-    config = small_config("masked-lm", vocab_size=len(WORDS))
-    model = mobilebert.create(config, "masked-lm", "numpy")
-    mobilebert.save(model, folder, tokenizer=mobilebert.load_tokenizer(folder))
-
-    lines = command(folder, "a [MASK] [MASK]\nb\n")
-
-    assert [[len(each) for each in line["masks"]] for line in lines] == [[5, 5], []]
-    scores = [each["score"] for each in lines[0]["masks"][0]]
-    assert scores == sorted(scores, reverse=True)
-
-
-@pytest.mark.parametrize("folder", ["sequence-classification"], indirect=True)
-def test_command_cuts_a_text_that_is_too_long_and_says_so(folder: Path) -> None:
-    lines = command(folder, "a\n" + "b " * 30)
-
-    assert [line.get("truncated", False) for line in lines] == [False, True]
-
-
-@pytest.mark.parametrize("folder", ["sequence-classification"], indirect=True)
-def test_command_writes_json_lines_to_a_file(folder: Path, tmp_path: Path) -> None:
-    source, target = tmp_path / "texts", tmp_path / "results"
-    source.write_text("a\nb\n", encoding="utf-8")
-
-    result = runner.invoke(
-        app, ["predict", str(folder), str(source), "--backend", "numpy", "--output", str(target)]
-    )
-
-    assert (result.exit_code, result.stdout) == (0, "")
-    lines = target.read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line)["text"] for line in lines] == ["a", "b"]
-
-
-@pytest.mark.parametrize("folder", ["question-answering"], indirect=True)
-def test_command_refuses_a_head_without_words(folder: Path) -> None:
-    result = runner.invoke(app, ["predict", str(folder), "--backend", "numpy"], input="a")
-
-    assert result.exit_code == 1
-    assert "question-answering" in result.stderr

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mobilebert_core.answer_spans import Window, best_span, make_windows
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.errors import InputError
 from mobilebert_core.input_checks import check
 from mobilebert_core.tokenization import load_tokenizer
 from mobilebert_training.readers.squad import Answer, Question
-from mobilebert_training.tasks.answer_spans import Window, best_span, find_span, make_windows
-from mobilebert_training.tasks.question_answering import QuestionAnswering
+from mobilebert_training.tasks.question_answering import QuestionAnswering, find_span
 
 CONTEXT = (
     "Ada Lovelace, née Byron, wrote the first program in  1843 (for an engine that never ran)."
@@ -30,6 +30,10 @@ def tokenizer() -> Any:
 def ask(id: str, text: str | None, context: str = CONTEXT, question: str = "Who?") -> Question:
     answers = () if text is None else (Answer(text, context.index(text)),)
     return Question(id, question, context, answers)
+
+
+def texts(question: Question) -> tuple[str, str]:
+    return question.question, question.context
 
 
 def text_of(window: Window, span: tuple[int, int], context: str) -> str:
@@ -67,21 +71,21 @@ def run_right(task: QuestionAnswering) -> Any:
 )
 def test_the_answer_is_recovered_when_its_span_is_cut_out(tokenizer: Any, text: str) -> None:
     question = ask("q", text)
-    (window,) = make_windows(tokenizer, [question], 96, None)
+    (window,) = make_windows(tokenizer, [texts(question)], 96, None)
     span = find_span(window, question.answers[0])
     assert text_of(window, span, CONTEXT) == text.strip()
 
 
 def test_the_whole_token_is_taken_when_an_answer_ends_inside_it(tokenizer: Any) -> None:
     question = ask("q", "Lovel")
-    (window,) = make_windows(tokenizer, [question], 96, None)
+    (window,) = make_windows(tokenizer, [texts(question)], 96, None)
     assert text_of(window, find_span(window, question.answers[0]), CONTEXT).startswith("Lovel")
 
 
 def test_windows_overlap_and_cover_the_paragraph_when_it_is_long(tokenizer: Any) -> None:
     context = " ".join(f"word {number}" for number in range(90))
     questions = [ask("q1", "89", context), ask("q2", "Ada")]
-    windows = list(make_windows(tokenizer, questions, 32, 5))
+    windows = list(make_windows(tokenizer, list(map(texts, questions)), 32, 5))
     mine = [window for window in windows if window.question == 0]
     assert max(len(window.input_ids) for window in windows) == 32
     assert len(mine) > 5
@@ -94,7 +98,7 @@ def test_windows_overlap_and_cover_the_paragraph_when_it_is_long(tokenizer: Any)
 def test_a_window_points_at_cls_when_it_does_not_hold_the_whole_answer(tokenizer: Any) -> None:
     context = " ".join("abcdefghij" * 5)
     question = Question("q", "x", context, (Answer("d e f g", context.index("d e f g")),))
-    windows = list(make_windows(tokenizer, [question], 9, 2))
+    windows = list(make_windows(tokenizer, [texts(question)], 9, 2))
     start = context.index("d e f g")
     spans = [find_span(window, question.answers[0]) for window in windows]
     for window, span in zip(windows, spans, strict=True):
@@ -107,9 +111,9 @@ def test_a_window_points_at_cls_when_it_does_not_hold_the_whole_answer(tokenizer
 
 def test_a_question_is_cut_when_it_would_fill_the_row(tokenizer: Any) -> None:
     question = ask("q", "1843", question="what " * 300)
-    windows = list(make_windows(tokenizer, [question], 40, None))
+    windows = list(make_windows(tokenizer, [texts(question)], 40, None))
     assert {window.first for window in windows} == {2 + (40 - 3) // 2}
-    windows = list(make_windows(tokenizer, [question], 384, None))
+    windows = list(make_windows(tokenizer, [texts(question)], 384, None))
     assert {window.first for window in windows} == {2 + 64}
 
 
@@ -118,7 +122,7 @@ def test_lengths_are_refused_when_windows_would_not_move(
     tokenizer: Any, max_length: int, stride: int | None
 ) -> None:
     with pytest.raises(InputError, match=f"max_length={max_length} and stride="):
-        list(make_windows(tokenizer, [ask("q", "Ada")], max_length, stride))
+        list(make_windows(tokenizer, [("Who?", CONTEXT)], max_length, stride))
 
 
 @settings(deadline=None, max_examples=80)

@@ -2,7 +2,6 @@
 
 A row is `[CLS] question [SEP] window of the paragraph [SEP]`; consecutive windows share `stride`
 tokens. Spans count tokens of the row, and 0, the place of [CLS], says that a window has no answer.
-Read next: `question_answering.py`.
 
 S sequence  W tokens of the paragraph in a window
 """
@@ -14,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from mobilebert_core.errors import InputError
-from mobilebert_training.readers.squad import Answer, Question
-from mobilebert_training.tasks.examples import Array, call_tokenizer, chunks
+
+Array = np.ndarray[Any, np.dtype[Any]]
 
 MOST_QUESTION_TOKENS = 64  # what BERT's own code keeps of a question
-NO_ANSWER = (0, 0)
+_AT_A_TIME = 256
 
 
 @dataclass(frozen=True)
@@ -50,13 +49,14 @@ class Span:
 
 
 def make_windows(
-    tokenizer: Any, questions: Sequence[Question], max_length: int, stride: int | None
+    tokenizer: Any, questions: Sequence[tuple[str, str]], max_length: int, stride: int | None = None
 ) -> Iterator[Window]:
     """The windows of all questions, in their order.
 
     Args:
         tokenizer: what `mobilebert.load_tokenizer` returns.
-        questions: a question that takes more than 64 tokens, or half a row, is cut.
+        questions: each with its paragraph. A question that takes more than 64 tokens, or half a
+            row, is cut.
         max_length: tokens of a row.
         stride: how many tokens consecutive windows share; None takes 128, or a third of a row.
 
@@ -72,11 +72,11 @@ def make_windows(
             f"for the question and {room - most} for the paragraph; give a stride from 0 on and "
             "below that"
         )
-    for numbers in chunks(range(len(questions)), 256):
-        encoded = call_tokenizer(
-            tokenizer,
-            _cut_questions(tokenizer, [questions[number].question for number in numbers], most),
-            [questions[number].context for number in numbers],
+    for start in range(0, len(questions), _AT_A_TIME):
+        asked, paragraphs = zip(*questions[start : start + _AT_A_TIME], strict=True)
+        encoded = tokenizer(
+            _cut_questions(tokenizer, asked, most),
+            list(paragraphs),
             truncation="only_second",
             max_length=max_length,
             stride=stride,
@@ -88,35 +88,17 @@ def make_windows(
             first = int(types.argmax())
             offsets = np.array(encoded["offset_mapping"][row][first:-1], np.int32).reshape(-1, 2)
             ids = np.array(encoded["input_ids"][row], np.int32)  # (S,)
-            yield Window(numbers[place], ids, types, first, offsets)
+            yield Window(start + place, ids, types, first, offsets)
 
 
 def _cut_questions(tokenizer: Any, texts: Sequence[str], most: int) -> list[str]:
-    encoded = call_tokenizer(
-        tokenizer,
-        list(texts),
-        add_special_tokens=False,
-        return_offsets_mapping=True,
-        verbose=False,
+    encoded = tokenizer(
+        list(texts), add_special_tokens=False, return_offsets_mapping=True, verbose=False
     )
     return [
         text[: offsets[most - 1][1]] if len(offsets) > most else text
         for text, offsets in zip(texts, encoded["offset_mapping"], strict=True)
     ]
-
-
-def find_span(window: Window, answer: Answer | None) -> tuple[int, int]:
-    """First and last token of an answer; `NO_ANSWER` where the window does not hold all of it."""
-    if answer is None or not len(window.offsets):
-        return NO_ANSWER
-    text = answer.text.strip()
-    start = answer.start + len(answer.text) - len(answer.text.lstrip())
-    end = start + len(text)
-    inside = (window.offsets[:, 1] > start) & (window.offsets[:, 0] < end)  # (W,)
-    if not inside.any() or start < window.offsets[0, 0] or end > window.offsets[-1, 1]:
-        return NO_ANSWER
-    tokens = np.flatnonzero(inside)
-    return window.first + int(tokens[0]), window.first + int(tokens[-1])
 
 
 def best_span(

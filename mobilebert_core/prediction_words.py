@@ -1,0 +1,257 @@
+"""What each head's predictions say in words: labels, tokens, answers, and their scores.
+
+A head has a function that reads the texts of a line: into the rows that the model is given, and
+into what then says in words what came out. Read next: `prediction_results.py`, which streams lines
+through a model; `answer_spans.py` for questions.
+
+C choices  S sequence  P prediction positions  V vocabulary
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mobilebert_core.answer_spans import Window, best_span, make_windows
+from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.outputs import Output
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Outputs = Sequence[Output[Array]]  # of the rows of one line
+
+TOP = 5  # how many tokens are told for a [MASK]
+_CANDIDATES, _MOST_ANSWER_TOKENS = 20, 30  # as `mobilebert train` evaluates
+
+
+@dataclass(frozen=True)
+class Item:
+    """A line, as a model takes it.
+
+    Attributes:
+        rows: one mapping, or of a question one for each window of its passage.
+        describe: outputs of the rows -> what they say.
+        truncated: whether the model sees less than the line.
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+    describe: Callable[[Outputs], dict[str, Any]]
+    truncated: bool = False
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What reading a line needs.
+
+    Attributes:
+        config: of the model.
+        tokenizer: what `mobilebert.load_tokenizer` returns.
+        threshold: from which probability on a label of several holds.
+    """
+
+    config: MobileBertConfig
+    tokenizer: Any
+    threshold: float = 0.5
+
+    @property
+    def limit(self) -> int:
+        """Tokens of a row, at most."""
+        return min(self.config.max_position_embeddings, int(self.tokenizer.model_max_length))
+
+    def encode(self, *texts: Any) -> tuple[dict[str, Any], bool]:
+        """What the tokenizer says, padded where there are several rows; and whether it is cut."""
+        several = not isinstance(texts[0], str)
+        row = dict(self.tokenizer(*texts, padding=several, verbose=False))
+        longest = len(row["input_ids"][0]) if several else len(row["input_ids"])
+        if longest <= self.limit:
+            return row, False
+        cut = {"truncation": True, "max_length": self.limit}
+        return dict(self.tokenizer(*texts, padding=several, **cut)), True
+
+
+def _read_text(reader: Reader, texts: Sequence[str]) -> Item:
+    """The label and its probability; each label that holds; or the numbers of a regression."""
+    config = reader.config
+    kind = config.problem_type or ("regression" if config.num_labels == 1 else "")
+    row, truncated = reader.encode(*texts)
+
+    def describe(outputs: Outputs) -> dict[str, Any]:
+        logits = _only(outputs, "logits")  # (labels,)
+        if kind == "regression":
+            return {"values": logits.tolist()}
+        if kind == "multi_label_classification":
+            scores = 1 / (1 + np.exp(-logits))
+            held = np.flatnonzero(scores > reader.threshold).tolist()
+            return {"labels": [_scored("label", config.id2label[i], scores[i]) for i in held]}
+        return _best_label(config, logits)
+
+    return Item([row], describe, truncated)
+
+
+def _read_tokens(reader: Reader, texts: Sequence[str]) -> Item:
+    """A label for each token of the texts themselves."""
+    frame = (reader.tokenizer.cls_token_id, reader.tokenizer.sep_token_id)
+    row, truncated = reader.encode(*texts)
+    tokens = reader.tokenizer.convert_ids_to_tokens(row["input_ids"])
+
+    def describe(outputs: Outputs) -> dict[str, Any]:
+        logits = _only(outputs, "logits")  # (S, labels)
+        return {
+            "tokens": [
+                {"token": token, **_best_label(reader.config, each)}
+                for token_id, token, each in zip(row["input_ids"], tokens, logits, strict=True)
+                if token_id not in frame
+            ]
+        }
+
+    return Item([row], describe, truncated)
+
+
+def _read_masks(reader: Reader, texts: Sequence[str]) -> Item:
+    """The likeliest tokens at each [MASK]."""
+    row, truncated = reader.encode(*texts)
+    masks = np.flatnonzero(np.array(row["input_ids"]) == reader.tokenizer.mask_token_id)  # (P,)
+
+    def describe(outputs: Outputs) -> dict[str, Any]:
+        likeliest = [
+            likeliest_tokens(reader.tokenizer, logits, TOP)
+            for logits in _only(outputs, "logits")  # (P, V)
+        ]
+        return {"masks": [[_scored("token", *each) for each in some] for some in likeliest]}
+
+    return Item([{**row, "prediction_positions": masks}], describe, truncated)
+
+
+def _read_sentences(reader: Reader, texts: Sequence[str]) -> Item:
+    """Whether the second text follows the first, and the probability of what is said."""
+    row, truncated = reader.encode(*texts)
+
+    def describe(outputs: Outputs) -> dict[str, Any]:
+        scores = _probabilities(_only(outputs, "logits"))  # (2,)
+        best = int(scores.argmax())
+        return _scored("label", ("follows", "does not follow")[best], scores[best])
+
+    return Item([row], describe, truncated)
+
+
+def _read_choices(reader: Reader, texts: Sequence[str]) -> Item:
+    """Which of the choices, counted from 0, and its probability."""
+    text, *choices = texts
+    row, truncated = reader.encode([text] * len(choices), choices)
+
+    def describe(outputs: Outputs) -> dict[str, Any]:
+        scores = _probabilities(_only(outputs, "logits"))  # (C,)
+        best = int(scores.argmax())
+        return {"choice": best, **_scored("answer", choices[best], scores[best])}
+
+    return Item([row], describe, truncated)
+
+
+def _read_question(reader: Reader, texts: Sequence[str]) -> Item:
+    """The best span of the passage, where it stands, and how likely it and no answer are."""
+    _, passage = texts
+    windows = list(make_windows(reader.tokenizer, [(texts[0], passage)], reader.limit))
+    rows = [
+        {"input_ids": each.input_ids, "token_type_ids": each.token_type_ids} for each in windows
+    ]
+
+    def describe(outputs: Outputs) -> dict[str, Any]:
+        found = [_answer(*each) for each in zip(windows, outputs, strict=True)]
+        none = _rounded(min(each["none"] for each in found))  # each window must say so
+        best = max(found, key=lambda each: each["rank"])
+        place = {"start": best["start"], "end": best["end"]}
+        answer = _scored("answer", passage[best["start"] : best["end"]], best["score"])
+        return {**answer, **place, "no_answer_score": none}
+
+    return Item(rows, describe)
+
+
+def _answer(window: Window, output: Output[Array]) -> dict[str, Any]:
+    """The best span of a window: its rank among windows, its place, and probabilities."""
+    starts, ends = (output[f"{side}_logits"].astype(np.float64) for side in ("start", "end"))
+    span = best_span(window, starts, ends, candidates=_CANDIDATES, most_tokens=_MOST_ANSWER_TOKENS)
+    places = np.r_[0, window.first : window.first + len(window.offsets)]  # [CLS], the passage
+    total = _log_sum(starts[places]) + _log_sum(ends[places])
+    none = float(np.exp(starts[0] + ends[0] - total))
+    if span is None:
+        return {"rank": -np.inf, "start": 0, "end": 0, "score": 0.0, "none": none}
+    score = float(np.exp(span.score - total))
+    return {"rank": span.score, "start": span.start, "end": span.end, "score": score, "none": none}
+
+
+def likeliest_tokens(
+    tokenizer: Any, logits: Array, top: int, left_out: Sequence[int] = ()
+) -> list[tuple[str, float]]:
+    """Tokens and their probabilities at one [MASK], the likeliest first.
+
+    Args:
+        tokenizer: names the tokens.
+        logits: (V,) float64.
+        top: how many, at most.
+        left_out: ids that are not told; the probabilities of others stay as they are.
+    """
+    scores = _probabilities(logits)
+    order = np.argsort(-logits, kind="stable")  # (V,)
+    best = order[~np.isin(order, left_out)][:top].tolist()
+    return list(zip(tokenizer.convert_ids_to_tokens(best), scores[best].tolist(), strict=True))
+
+
+def _only(outputs: Outputs, name: str) -> Array:
+    (output,) = outputs
+    values: Array = output[name].astype(np.float64)
+    return values
+
+
+def _best_label(config: MobileBertConfig, logits: Array) -> dict[str, Any]:
+    scores = _probabilities(logits)
+    best = int(scores.argmax())
+    return _scored("label", config.id2label[best], scores[best])
+
+
+def _scored(name: str, value: str, score: float) -> dict[str, Any]:
+    return {name: value, "score": _rounded(score)}
+
+
+def _rounded(score: float) -> float:
+    return float(f"{score:.6g}")
+
+
+def _log_sum(logits: Array) -> float:
+    most = logits.max()
+    return float(most + np.log(np.exp(logits - most).sum()))
+
+
+def _probabilities(logits: Array) -> Array:
+    probabilities: Array = np.exp(logits - _log_sum(logits))
+    return probabilities
+
+
+@dataclass(frozen=True)
+class Words:
+    """How a head reads a line.
+
+    Attributes:
+        read: makes an item of the texts of a line.
+        fewest: texts of a line.
+        most: likewise; None is any number.
+        line: what a line is, for errors.
+    """
+
+    read: Callable[[Reader, Sequence[str]], Item]
+    fewest: int = 1
+    most: int | None = 2
+    line: str = "a text, or two with a tab between them"
+
+
+WORDS: Mapping[str, Words] = {
+    "sequence-classification": Words(_read_text),
+    "token-classification": Words(_read_tokens),
+    "masked-lm": Words(_read_masks),
+    "next-sentence-prediction": Words(_read_sentences, 2, 2, "two texts with a tab between them"),
+    "multiple-choice": Words(
+        _read_choices, 2, None, "a text and its choices, with a tab before each choice"
+    ),
+    "question-answering": Words(
+        _read_question, 2, 2, "a question and a passage, with a tab between them"
+    ),
+}

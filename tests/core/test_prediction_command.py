@@ -1,0 +1,216 @@
+"""`mobilebert predict`: what each head says of lines of text."""
+
+import json
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import mobilebert
+from mobilebert.cli import app
+from mobilebert_conformance.cases import small_config
+from mobilebert_core.prediction import predict
+
+runner = CliRunner()
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c", "d"]
+
+
+@pytest.fixture
+def tokenizer() -> Any:
+    vocabulary = {word: number for number, word in enumerate(WORDS)}
+    return mobilebert.MobileBertTokenizer(vocab=vocabulary, model_max_length=512)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tokenizer: Any, request: pytest.FixtureRequest) -> Path:
+    model = mobilebert.create(small_config(request.param), request.param, "numpy")
+    return mobilebert.save(model, tmp_path / "model", tokenizer=tokenizer)
+
+
+def command(folder: Path, text: str, *options: str) -> list[Any]:
+    """The JSON lines that the command prints for a text on standard input."""
+    arguments = ["predict", str(folder), "--backend", "numpy", "--json", *options]
+    result = runner.invoke(app, arguments, input=text)
+    assert result.exit_code == 0, result.output
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("folder", ["sequence-classification"], indirect=True)
+def test_it_gives_the_label_of_each_line(folder: Path, tokenizer: Any) -> None:
+    texts = ["a b c", "", "d"]
+    model = mobilebert.load(folder, backend="numpy")
+    expected = [output.logits for output in predict(model, texts, tokenizer=tokenizer)]
+
+    lines = command(folder, "\n".join(texts))
+
+    assert [line["text"] for line in lines] == texts
+    for line, logits in zip(lines, expected, strict=True):
+        assert line["label"] == model.config.id2label[int(logits.argmax())]
+        assert line["score"] == pytest.approx(np.exp(logits).max() / np.exp(logits).sum(), rel=1e-4)
+
+
+@pytest.mark.parametrize("folder", ["token-classification"], indirect=True)
+def test_it_gives_a_label_for_each_token(folder: Path) -> None:
+    (line,) = command(folder, "a x\tb\n", "--no-optimize")
+
+    assert [each["token"] for each in line["tokens"]] == ["a", "[UNK]", "b"]
+    assert all(each["label"].startswith("LABEL_") for each in line["tokens"])
+
+
+@pytest.mark.parametrize("folder", ["masked-lm"], indirect=True)
+def test_it_gives_five_tokens_for_each_mask(folder: Path) -> None:
+    config = small_config("masked-lm", vocab_size=len(WORDS))
+    model = mobilebert.create(config, "masked-lm", "numpy")
+    mobilebert.save(model, folder, tokenizer=mobilebert.load_tokenizer(folder))
+
+    lines = command(folder, "a [MASK] [MASK]\nb\n")
+
+    assert [[len(each) for each in line["masks"]] for line in lines] == [[5, 5], []]
+    scores = [each["score"] for each in lines[0]["masks"][0]]
+    assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize("folder", ["sequence-classification"], indirect=True)
+def test_it_cuts_a_text_that_is_too_long_and_says_so(folder: Path) -> None:
+    lines = command(folder, "a\n" + "b " * 30)
+
+    assert [line.get("truncated", False) for line in lines] == [False, True]
+
+
+@pytest.mark.parametrize("folder", ["sequence-classification"], indirect=True)
+def test_it_writes_json_lines_to_a_file(folder: Path, tmp_path: Path) -> None:
+    source, target = tmp_path / "texts", tmp_path / "results"
+    source.write_text("a\nb\n", encoding="utf-8")
+
+    result = runner.invoke(
+        app, ["predict", str(folder), str(source), "--backend", "numpy", "--output", str(target)]
+    )
+
+    assert (result.exit_code, result.stdout) == (0, "")
+    lines = target.read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["text"] for line in lines] == ["a", "b"]
+
+
+@pytest.mark.parametrize("folder", ["sequence-classification"], indirect=True)
+@pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7])
+def test_a_label_of_several_holds_from_the_threshold_on(
+    folder: Path, tokenizer: Any, threshold: float
+) -> None:
+    kind = "multi_label_classification"
+    config = small_config(problem_type=kind, num_labels=40, initializer_range=0.5)
+    model = mobilebert.create(config, "sequence-classification", "numpy")
+    mobilebert.save(model, folder, tokenizer=tokenizer)
+    (output,) = predict(model, ["a b"], tokenizer=tokenizer)
+    held = np.flatnonzero(1 / (1 + np.exp(-output.logits)) > threshold)
+    assert 0 < len(held) < 40
+
+    (line,) = command(folder, "a b", "--threshold", str(threshold))
+
+    assert [each["label"] for each in line["labels"]] == [f"LABEL_{each}" for each in held]
+
+
+@pytest.mark.parametrize("folder", ["next-sentence-prediction"], indirect=True)
+def test_it_says_whether_the_second_text_follows(folder: Path, tokenizer: Any) -> None:
+    texts = [("a", "b c"), ("d", "d"), ("c b", "a")]
+    model = mobilebert.load(folder, backend="numpy")
+    logits = [each.logits for each in predict(model, texts, tokenizer=tokenizer)]
+
+    lines = command(folder, "\n".join("\t".join(each) for each in texts))
+
+    expected = [("follows", "does not follow")[int(each.argmax())] for each in logits]
+    assert [line["label"] for line in lines] == expected
+
+
+@pytest.mark.parametrize("folder", ["multiple-choice"], indirect=True)
+def test_it_chooses_among_as_many_texts_as_a_line_has(folder: Path, tokenizer: Any) -> None:
+    lines = ["a\tb\tc d a\tb b", "d d\ta\tc"]
+    model = mobilebert.load(folder, backend="numpy")
+    rows = [line.split("\t") for line in lines]
+    pairs = [[(text, choice) for choice in choices] for text, *choices in rows]
+    best = [int(each.logits.argmax()) for each in predict(model, pairs, tokenizer=tokenizer)]
+
+    found = command(folder, "\n".join(lines))
+
+    assert [each["choice"] for each in found] == best
+    assert [each["answer"] for each in found] == [
+        row[1 + place] for row, place in zip(rows, best, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("folder", ["question-answering"], indirect=True)
+def test_it_answers_with_the_likeliest_words_of_the_passage(folder: Path, tokenizer: Any) -> None:
+    question, passage = "a c", "b a,  d c"
+    model = mobilebert.load(folder, backend="numpy")
+    (output,) = predict(model, [(question, passage)], tokenizer=tokenizer)
+    starts, ends = output.start_logits.astype(np.float64), output.end_logits.astype(np.float64)
+    first = 4  # [CLS] a c [SEP]
+    spans = [(start, end) for start, end in product(range(first, 9), repeat=2) if start <= end]
+    start, end = max(spans, key=lambda span: starts[span[0]] + ends[span[1]])
+    places = [0, *range(first, 9)]  # [CLS], b a , d c
+    total = np.log(np.exp(starts[places]).sum()) + np.log(np.exp(ends[places]).sum())
+    characters = {4: (0, 1), 5: (2, 3), 6: (3, 4), 7: (6, 7), 8: (8, 9)}
+
+    (line,) = command(folder, f"{question}\t{passage}")
+
+    expected = (characters[start][0], characters[end][1])
+    assert (line["start"], line["end"]) == expected
+    assert line["answer"] == passage[slice(*expected)]
+    assert line["score"] == pytest.approx(np.exp(starts[start] + ends[end] - total), rel=1e-4)
+    assert line["no_answer_score"] == pytest.approx(np.exp(starts[0] + ends[0] - total), rel=1e-4)
+
+
+@pytest.mark.parametrize("folder", ["question-answering"], indirect=True)
+def test_it_looks_for_an_answer_in_all_windows_of_a_long_passage(
+    folder: Path, tokenizer: Any
+) -> None:
+    passage = " ".join(np.random.default_rng(3).choice(WORDS[5:], 90))
+    lines = [f"a\t{passage}", "b\tc", f"c\t{passage}"]
+
+    found = command(folder, "\n".join(lines))
+
+    assert [each["text"] for each in found] == lines
+    for each, text in zip(found, [passage, "c", passage], strict=True):
+        assert each["answer"] == text[each["start"] : each["end"]] != ""
+    alone = [command(folder, line)[0] for line in lines]
+    assert [each["answer"] for each in alone] == [each["answer"] for each in found]
+
+
+@pytest.mark.parametrize(
+    ("folder", "line", "expected"),
+    [
+        ("question-answering", "who?", "a question and a passage, with a tab between them"),
+        ("multiple-choice", "a", "a text and its choices, with a tab before each choice"),
+        ("next-sentence-prediction", "a", "two texts with a tab between them"),
+    ],
+    indirect=["folder"],
+)
+def test_it_says_which_line_has_too_few_texts(folder: Path, line: str, expected: str) -> None:
+    arguments = ["predict", str(folder), "--backend", "numpy"]
+    result = runner.invoke(app, arguments, input=f"a\tb\n{line}\n")
+
+    assert result.exit_code == 1
+    assert f"Line 2 is '{line}', expected {expected}" in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize("folder", ["question-answering"], indirect=True)
+def test_people_see_the_answer_or_that_there_is_none(folder: Path) -> None:
+    (line,) = command(folder, "a\tb c d")
+    none = line["no_answer_score"]
+    said = f"no answer {none:.3f}" if none > line["score"] else line["answer"]
+
+    arguments = ["predict", str(folder), "--backend", "numpy"]
+    result = runner.invoke(app, arguments, input="a\tb c d")
+
+    assert result.stdout.startswith(said)
+
+
+@pytest.mark.parametrize("folder", ["base"], indirect=True)
+def test_it_refuses_a_head_without_words(folder: Path) -> None:
+    result = runner.invoke(app, ["predict", str(folder), "--backend", "numpy"], input="a")
+
+    assert result.exit_code == 1
+    assert "base" in result.stderr
