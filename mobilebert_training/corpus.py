@@ -1,7 +1,9 @@
 """Running text: files of paragraphs become one stream of token ids.
 
-A line is a paragraph, an empty line ends a document. Plain text files, compressed ones (.gz) and
-archives (.zip) of them are read. Read next: `tasks/pretraining.py`.
+A line is a paragraph; empty lines are left out. Texts follow one another in the stream as they do
+in the files, and the files as they are given: a row may begin in one text and end in the next.
+Plain text files, compressed ones (.gz) and archives (.zip) of them are read. Read next:
+`tasks/pretraining.py`.
 
 N tokens of a corpus
 """
@@ -49,7 +51,6 @@ def read_lines(path: Path) -> Iterator[str]:
     """
     for name, content in _contents(path):
         yield from files.split_lines(files.decode(content, name))
-        yield ""  # the next file is another document
 
 
 def _contents(path: Path) -> Iterator[tuple[str, bytes]]:

@@ -10,12 +10,13 @@ from typing import Any
 
 from mobilebert_core import registry
 from mobilebert_core.config import MobileBertConfig
-from mobilebert_core.errors import ConfigError, InputError
+from mobilebert_core.errors import ConfigError, InputError, MobileBertError
 from mobilebert_core.loading import create, load, open_source
 from mobilebert_core.packaged import DEFAULT
 from mobilebert_core.tokenization import load_tokenizer
-from mobilebert_training.run_description import describe_weights
+from mobilebert_training.run_description import describe_tokenizer, describe_weights
 from mobilebert_training.task import Task
+from mobilebert_training.tasks.pretraining import PretrainingTask
 from mobilebert_training.transfer import TransferSettings, check_pair, copy_from_teacher
 
 
@@ -155,7 +156,7 @@ def make_models(
     description = {"model": _describe(start.source, chosen.weights(student)), "teacher": None}
     if teacher is None or transfer is None:
         return Models(student, None, description)
-    check_pair(start.config, open_source(teacher).config, transfer)
+    _check_teacher(start, task, teacher, transfer)
     expert = load(teacher, head, **places)
     weights = chosen.weights(expert)
     description["teacher"] = _describe(teacher, weights)
@@ -163,6 +164,29 @@ def make_models(
         copied = copy_from_teacher(student.config, chosen.weights(student), expert.config, weights)
         student = chosen.build(student.config, head, copied, dtype="float32", device=device)
     return Models(student, expert, description)
+
+
+def _check_teacher(
+    start: Start, task: Task, teacher: str | Path, transfer: TransferSettings
+) -> None:
+    """Refuse a teacher that cannot read the rows, or has nothing to say of masked tokens."""
+    checkpoint = open_source(teacher)
+    length = task.length if isinstance(task, PretrainingTask) else 0
+    check_pair(start.config, checkpoint.config, transfer, length)
+    if not any(name.startswith("cls.predictions.") for name in checkpoint.weights):
+        raise ConfigError(
+            f"{teacher} has no masked-lm head, expected one: a student learns what its teacher "
+            "predicts. Give a model that was trained for masked-lm or pretraining"
+        )
+    try:
+        pieces = load_tokenizer(teacher)
+    except MobileBertError:
+        return  # weights without a tokenizer: nothing to compare
+    if describe_tokenizer(pieces) != describe_tokenizer(start.tokenizer):
+        raise ConfigError(
+            f"The tokenizer of the teacher {teacher} has other pieces than the student's, though "
+            "as many: the same ids mean other words. Give tokenizer=... that of the teacher"
+        )
 
 
 def _describe(source: str | Path | None, weights: Mapping[str, Any]) -> str:

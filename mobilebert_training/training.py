@@ -40,7 +40,6 @@ from mobilebert_training.tasks.opening import Files, open_task
 from mobilebert_training.tasks.pretraining import PretrainingTask
 from mobilebert_training.tasks.supervised import SupervisedTask
 from mobilebert_training.training_options import (
-    PRETRAINING_HEADS,
     check_head,
     choose_settings,
     choose_transfer,
@@ -149,8 +148,7 @@ def train(
     task = _open_task(head, train_files, validation_files, start, of_task)
     # Now rather than after the training: it needs the packages that the metrics need.
     baseline = task.baseline() if isinstance(task, SupervisedTask) and task.validation else {}
-    measured = head not in PRETRAINING_HEADS or validation_files is not None
-    settings = choose_settings(head, len(task), epochs, steps, own, measured=measured)
+    settings = choose_settings(head, len(task), epochs, steps, own, measured=_measures(task))
     how = choose_transfer(head, teacher, transfer)
     plan_stages(how, settings.steps, start.config.num_hidden_layers)
     description = {
@@ -165,6 +163,7 @@ def train(
     folder = RunFolder(Path(output))
     processes = trainer.open_processes(parallel, device)
     try:
+        processes.check_parts(settings.batch_size, settings.micro_batches)
         with _quiet(bool(folder.steps())):
             models = make_models(
                 start, task, teacher, how, backend=backend, device=processes.device
@@ -243,6 +242,13 @@ def _open_task(
     if validation_files is not None:
         validation = read_corpus(list_files(validation_files), start.tokenizer)
     return PretrainingTask(head, training, validation, start.tokenizer, length=length, **rest)
+
+
+def _measures(task: Task) -> bool:
+    """Whether there is something to measure on."""
+    if isinstance(task, PretrainingTask):
+        return task.validation is not None
+    return isinstance(task, SupervisedTask) and len(task.validation) > 0
 
 
 @contextmanager

@@ -44,7 +44,7 @@ def choose_settings(
         measured: whether there is validation data.
 
     Raises:
-        InputError: epochs and steps are given.
+        InputError: epochs and steps are given, or patience where nothing is measured.
         ConfigError: a setting is invalid.
     """
     if epochs is not None and steps is not None:
@@ -63,6 +63,9 @@ def choose_settings(
     values["steps"] = math.ceil(passes * epoch) if steps is None else steps
     often = MOST_STEPS_WITHOUT_SAVING if pretrains else math.ceil(epoch)
     values.setdefault("evaluate_every", often if measured else 0)
+    if values.get("patience") is not None and not (measured and values["evaluate_every"]):
+        needed = "evaluations: evaluate_every is 0" if measured else "validation data"
+        raise InputError(f"patience is {values['patience']}, but there are no {needed}; give them")
     between = values["evaluate_every"] or MOST_STEPS_WITHOUT_SAVING
     values.setdefault("save_every", min(between, MOST_STEPS_WITHOUT_SAVING))
     return TrainingSettings(**values)

@@ -131,9 +131,18 @@ def plan_stages(settings: TransferSettings | None, steps: int, num_layers: int) 
 
 
 def check_pair(
-    student: MobileBertConfig, teacher: MobileBertConfig, settings: TransferSettings
+    student: MobileBertConfig,
+    teacher: MobileBertConfig,
+    settings: TransferSettings,
+    length: int = 0,
 ) -> None:
     """Refuse a teacher whose layers, or whose copied parts, do not fit the student's.
+
+    Args:
+        student: its configuration.
+        teacher: likewise.
+        settings: how the teacher is learnt from.
+        length: tokens of a row, which both read.
 
     Raises:
         ConfigError: lists what differs.
@@ -148,6 +157,16 @@ def check_pair(
         for name in dict.fromkeys(names)
         if getattr(student, name) != getattr(teacher, name)
     ]
+    if teacher.type_vocab_size < student.type_vocab_size and "type_vocab_size" not in names:
+        faults.append(
+            f"the teacher tells {teacher.type_vocab_size} kinds of texts apart, the student "
+            f"{student.type_vocab_size}"
+        )
+    if teacher.max_position_embeddings < length:
+        faults.append(
+            f"rows have {length} tokens, but the teacher reads {teacher.max_position_embeddings}; "
+            "give a smaller max_length"
+        )
     raise_faults(ConfigError, "The student does not fit its teacher", faults)
 
 

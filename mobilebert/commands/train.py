@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mobilebert.commands import console, plain, print_json, show_warnings
+from mobilebert.commands import train_data_options as data
 from mobilebert.commands import train_options as options
 from mobilebert.commands.train_choices import Parallel
 from mobilebert_core.errors import MissingDependencyError, MobileBertError, MobileBertWarning
@@ -30,21 +31,24 @@ _TRANSFER = ("strategy", "transfer_fraction", "distillation")
 def command(
     context: typer.Context,
     head: options.WhatHead,
-    train: options.TrainFiles,
+    train: data.TrainFiles,
     output: options.Output,
-    validation: options.ValidationFiles = None,
-    validation_fraction: options.ValidationFraction = None,
-    format: options.GivenFormat = None,
-    text: options.Text = None,
-    text_pair: options.TextPair = None,
-    label: options.Label = None,
-    choices: options.Choices = None,
-    labels: options.Labels = None,
-    problem_type: options.GivenProblemType = None,
-    metric: options.Metric = None,
-    max_length: options.MaxLength = None,
-    stride: options.Stride = None,
-    threshold: options.Threshold = None,
+    validation: data.ValidationFiles = None,
+    validation_fraction: data.ValidationFraction = None,
+    format: data.GivenFormat = None,
+    header: data.Header = None,
+    quoted: data.Quoted = None,
+    encoding: data.Encoding = None,
+    text: data.Text = None,
+    text_pair: data.TextPair = None,
+    label: data.Label = None,
+    choices: data.Choices = None,
+    labels: data.Labels = None,
+    problem_type: data.GivenProblemType = None,
+    metric: data.Metric = None,
+    max_length: data.MaxLength = None,
+    stride: data.Stride = None,
+    threshold: data.Threshold = None,
     model: options.Model = None,
     config: options.Config = None,
     tokenizer: options.Tokenizer = None,
@@ -120,7 +124,7 @@ def _train(given: dict[str, Any]) -> "TrainingResult":
     for name in ("plot", "as_json"):
         given.pop(name)
     train_files, validation = given.pop("train"), given.pop("validation", None)
-    if "labels" in given and not Path(given["labels"]).is_file():
+    if "labels" in given and not _is_file(given["labels"]):
         given["labels"] = [each.strip() for each in given["labels"].split(",")]
     how = _transfer({name: given.pop(name) for name in _TRANSFER if name in given})
     with ShowProgress() as progress:
@@ -136,6 +140,13 @@ def _train(given: dict[str, Any]) -> "TrainingResult":
             listeners=listeners,
             **given,
         )
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except OSError:  # many names are longer than a path may be
+        return False
 
 
 def _transfer(given: dict[str, Any]) -> "TransferSettings | None":

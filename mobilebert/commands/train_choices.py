@@ -69,4 +69,3 @@ class Format(StrEnum):
     JSONL = "jsonl"
     CONLL = "conll"
     JSON = "json"
-    TXT = "txt"

@@ -1,7 +1,8 @@
 """The options of `mobilebert train`, in the panels that its help shows.
 
 Rules: an option that is not given is None and the library's default holds; names are those of
-`mobilebert_training.training.train` and `TrainingSettings`. Read next: `train.py`.
+`mobilebert_training.training.train` and `TrainingSettings`. Those of the files are in
+`train_data_options.py`. Read next: `train.py`.
 """
 
 from pathlib import Path
@@ -11,16 +12,14 @@ import typer
 
 from mobilebert.commands.train_choices import (
     Dtype,
-    Format,
     Head,
     Optimizer,
     Parallel,
-    ProblemType,
     Schedule,
     Strategy,
 )
 
-_DATA, _MODEL, _LENGTH = "Data", "Model", "How long"
+_MODEL, _LENGTH = "Model", "How long"
 _UPDATES, _TEACHER, _RUN, _SHOWN = "Updates", "Teacher", "The run", "What is shown"
 
 
@@ -29,102 +28,6 @@ WhatHead = Annotated[
     typer.Argument(metavar="HEAD", help=f"What to train: {', '.join(Head)}.", show_default=False),
 ]
 
-TrainFiles = Annotated[
-    list[str],
-    typer.Option(
-        "--train",
-        metavar="FILE",
-        rich_help_panel=_DATA,
-        help="What to learn from; may be given several times. LABEL=FILE is a text file of one "
-        "label, an example a line.",
-    ),
-]
-ValidationFiles = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--validation",
-        metavar="FILE",
-        rich_help_panel=_DATA,
-        help="What to measure on.  [default: a tenth of labelled examples; of running text none]",
-        show_default=False,
-    ),
-]
-ValidationFraction = Annotated[
-    float | None,
-    typer.Option(
-        min=0.0, rich_help_panel=_DATA, help="How much is split off without such a file; 0: none."
-    ),
-]
-GivenFormat = Annotated[
-    Format | None, typer.Option("--format", rich_help_panel=_DATA, help="[default: by the ending]")
-]
-Text = Annotated[
-    str | None, typer.Option(metavar="COLUMN", rich_help_panel=_DATA, help="Of the text.")
-]
-TextPair = Annotated[
-    str | None, typer.Option(metavar="COLUMN", rich_help_panel=_DATA, help="Of the second text.")
-]
-Label = Annotated[
-    str | None, typer.Option(metavar="COLUMN", rich_help_panel=_DATA, help="Of the label.")
-]
-Choices = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--choice", metavar="COLUMN", rich_help_panel=_DATA, help="Of a choice; several times."
-    ),
-]
-Labels = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAMES",
-        rich_help_panel=_DATA,
-        help="Names of labels in the order of their ids: a file with one a line, or separated by "
-        "commas.  [default: those that occur]",
-        show_default=False,
-    ),
-]
-GivenProblemType = Annotated[
-    ProblemType | None,
-    typer.Option(
-        metavar="TYPE",
-        rich_help_panel=_DATA,
-        help=f"What a label is: {', '.join(ProblemType)}.  [default: found out]",
-        show_default=False,
-    ),
-]
-Metric = Annotated[
-    str | None,
-    typer.Option(rich_help_panel=_DATA, help="What decides which model is kept, e.g. f1."),
-]
-MaxLength = Annotated[
-    int | None,
-    typer.Option(
-        min=2,
-        rich_help_panel=_DATA,
-        help="Tokens of a row.  [default: 128; of questions 384; at most the model's positions]",
-        show_default=False,
-    ),
-]
-Stride = Annotated[
-    int | None,
-    typer.Option(
-        min=0,
-        rich_help_panel=_DATA,
-        help="Tokens that consecutive windows of a long paragraph share; of questions.  [default: "
-        "128, or a third of a row]",
-        show_default=False,
-    ),
-]
-Threshold = Annotated[
-    float | None,
-    typer.Option(
-        min=0,
-        max=1,
-        rich_help_panel=_DATA,
-        help="From which probability a label counts as said when several hold.  [default: 0.5]",
-        show_default=False,
-    ),
-]
 Model = Annotated[
     str | None,
     typer.Option(

@@ -16,6 +16,7 @@ from mobilebert_training.readers.records import Record
 from mobilebert_training.readers.squad import Question, read_squad
 from mobilebert_training.readers.tables import SEPARATORS, read_table
 from mobilebert_training.tasks.choices import ChoiceExample, choice_examples
+from mobilebert_training.tasks.labels import refuse_names
 from mobilebert_training.tasks.multiple_choice import MultipleChoice
 from mobilebert_training.tasks.next_sentence_prediction import NextSentencePrediction
 from mobilebert_training.tasks.question_answering import QuestionAnswering
@@ -31,7 +32,7 @@ from mobilebert_training.tasks.texts import (
 )
 from mobilebert_training.tasks.token_classification import TokenClassification
 
-FORMATS = ("tsv", "csv", "jsonl", "conll", "json", "txt")
+FORMATS = ("tsv", "csv", "jsonl", "conll", "json")
 _ENDINGS = {"tab": "tsv", "ndjson": "jsonl", "bio": "conll", "iob": "conll"}
 
 
@@ -131,7 +132,10 @@ def _read_texts(
         named=(text, text_pair, label),
         **reading,
     )
-    return text_examples(records, columns, pair=pair)
+    examples = text_examples(records, columns, pair=pair)
+    if reading.get("header") is None and 0 in records[0].fields:
+        refuse_names(examples, records[0])
+    return examples
 
 
 def _read_labelled_texts(path: Path, label: str, encoding: str) -> list[TextExample]:

@@ -7,6 +7,7 @@ else is one class. `problem_type` decides otherwise. Read next: `sequence_classi
 N examples  L labels
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from mobilebert_core.errors import InputError, brief
 from mobilebert_training.readers.files import Faults
+from mobilebert_training.readers.records import Record
 from mobilebert_training.tasks.examples import Array
 from mobilebert_training.tasks.texts import TextExample
 
@@ -47,6 +49,31 @@ def label_parts(label: Any) -> list[str]:
     """The names in a label that may hold several, none for an empty one."""
     parts = label if isinstance(label, list) else label_name(label).split(",")
     return [name for name in map(label_name, parts) if name]
+
+
+def refuse_names(examples: Sequence[TextExample], first: Record) -> None:
+    """Refuse a table whose first row, read as an example, seems to name its columns.
+
+    Its label then stands nowhere else, while all others stand twice or are numbers.
+
+    Args:
+        examples: of one table that was read without a header.
+        first: its first row.
+
+    Raises:
+        InputError: says how to say that it is a header, or none.
+    """
+    name, *labels = [each.label for each in examples]
+    others = Counter(labels)
+    if len(labels) < 2 or name in others:
+        return
+    if min(others.values()) > 1 or (_number(name) is None and None not in map(_number, others)):
+        names = list(first.fields.values())
+        raise InputError(
+            f"{first.path}, line {first.line} seems to name the columns: the label {name!r} stands "
+            f"in no other row. Say which column is what, e.g. text={names[0]!r} and "
+            f"label={names[-1]!r}, or that this is an example: header=False"
+        )
 
 
 def collect_labels(names: Sequence[str]) -> tuple[str, ...]:

@@ -46,8 +46,8 @@ def open_task(
         validation_fraction: how much is split off where there is no file for validation, by default
             a tenth; 0: nothing. Paragraphs with questions stay together.
         seed: chooses what is split off.
-        format: `"tsv"`, `"csv"`, `"jsonl"`, `"conll"`, `"json"` or `"txt"`; None goes by the ending
-            of each file, which may be followed by `.gz`.
+        format: `"tsv"`, `"csv"`, `"jsonl"`, `"conll"` or `"json"`; None goes by the ending of each
+            file, which may be followed by `.gz`.
         encoding: of the files.
         options: those of the head; None counts as not given.
             For tables and JSON lines `text`, `text_pair` and `label`, or `text`, `choices`
@@ -117,6 +117,12 @@ def _read(
         if opening.read_labelled is None:
             raise InputError(
                 "A file for each label is for sequence classification; give a file, or several"
+            )
+        useless = [*wanted, *(["format"] if reading["format"] else [])]
+        if useless:
+            raise InputError(
+                f"{', '.join(useless)} is given for text files of one label each, which have no "
+                "columns; leave it out, or give tables"
             )
         pairs = [(label, Path(file)) for label, file in files.items()]
         return [

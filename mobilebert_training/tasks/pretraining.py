@@ -39,7 +39,8 @@ class PretrainingTask:
         validation_rows: at most so many windows of the validation text are measured.
 
     Raises:
-        InputError: a text is shorter than two rows, or rows or measurements have no room.
+        InputError: a text is shorter than two rows or has no token to mask, rows or measurements
+            have no room, or the fraction is none.
     """
 
     metric: str = "loss"
@@ -67,13 +68,25 @@ class PretrainingTask:
                 f"length is {length} and validation_rows {validation_rows}, expected at least "
                 f"{_LEAST_PAIR + 3 if pairs else 3} and 1"
             )
-        for corpus in (training, validation):
-            if corpus is not None and len(corpus.ids) < 2 * self.window:
-                raise InputError(
-                    f"The text has {len(corpus.ids)} tokens, expected at least two rows of "
-                    f"{self.window}; give more text or a smaller length"
-                )
+        if not 0 < mask_fraction <= 1:
+            raise InputError(f"mask_fraction is {mask_fraction}, expected above 0 and up to 1")
+        for name, corpus in (("training", training), ("validation", validation)):
+            if corpus is not None:
+                self._check_text(name, corpus)
         self.validation_rows = validation_rows
+
+    def _check_text(self, name: str, corpus: Corpus) -> None:
+        if len(corpus.ids) < 2 * self.window:
+            raise InputError(
+                f"The {name} text has {len(corpus.ids)} tokens, expected at least two rows of "
+                f"{self.window}; give more text or a smaller length"
+            )
+        if np.isin(corpus.ids, self.tokenizer.all_special_ids).all():
+            raise InputError(
+                f"The {name} text has no token that could be masked: all are "
+                f"{', '.join(sorted(self.tokenizer.all_special_tokens))}. Is the tokenizer that of "
+                "this language?"
+            )
 
     def __len__(self) -> int:
         return len(self.training.ids) // self.window
@@ -167,6 +180,7 @@ class PretrainingTask:
             count += len(labels)
             if pairs is not None:
                 pairs_right += float((output.seq_relationship_logits.argmax(-1) == pairs).sum())
+        count = max(count, 1.0)  # rows may have been drawn that have special tokens alone
         result = {
             "loss": loss / count,
             "perplexity": math.exp(min(loss / count, 700.0)),

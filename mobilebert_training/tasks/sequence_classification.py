@@ -32,7 +32,7 @@ from mobilebert_training.tasks.labels import (
     several_labels,
 )
 from mobilebert_training.tasks.supervised import Outputs, SupervisedTask
-from mobilebert_training.tasks.texts import TextExample
+from mobilebert_training.tasks.texts import TextExample, check_same_texts
 
 METRICS = {
     SINGLE: ("accuracy", "f1_macro", "matthews"),
@@ -73,6 +73,7 @@ class SequenceClassification(SupervisedTask):
         threshold: float = 0.5,
     ) -> None:
         together = [*training, *validation]
+        check_same_texts(together)
         self.problem_type = problem_type or find_problem_type(together)
         if self.problem_type not in PROBLEM_TYPES:
             raise InputError(

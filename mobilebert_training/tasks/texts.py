@@ -51,7 +51,8 @@ def text_examples(
     """Records of one file as examples.
 
     Without a header, the text is the first column; the second text, where one is wanted, the next
-    one; the label the one after.
+    one; the label the one after. A second text that is not asked for is taken where a column has a
+    usual name for it, unless `columns` names the first.
 
     Args:
         records: at least one.
@@ -62,7 +63,10 @@ def text_examples(
         InputError: a column is not there, or a text is none.
     """
     text = find_field(records, columns.text, TEXT_NAMES, "text")
-    second = find_field(records, columns.text_pair, PAIR_NAMES, "text_pair")
+    others = [name for name in PAIR_NAMES if name != str(text).lower()]
+    # Who names one text wants one, unless the head needs two.
+    usual = others if pair or columns.text is None else ()
+    second = find_field(records, columns.text_pair, usual, "text_pair")
     label = find_field(records, columns.label, LABEL_NAMES, "label")
     if 0 in records[0].fields:
         text = 0 if text is None else text
@@ -81,6 +85,29 @@ def text_examples(
         examples.append(TextExample(texts, value, record.path, record.line))
     faults.finish()
     return examples
+
+
+def check_same_texts(examples: Sequence[TextExample]) -> None:
+    """Refuse single texts among pairs.
+
+    Args:
+        examples: of all files; at least one.
+
+    Raises:
+        InputError: names the first example that has another number of texts.
+    """
+    first = examples[0]
+    for each in examples:
+        if len(each.texts) != len(first.texts):
+            raise InputError(
+                f"{each.path}, line {each.line} has {_texts(each)}, {first.path}, line "
+                f"{first.line} has {_texts(first)}; expected the same of all. Say which columns "
+                "are meant: text=..., and text_pair=... for the second text"
+            )
+
+
+def _texts(example: TextExample) -> str:
+    return "one text" if len(example.texts) == 1 else "two texts"
 
 
 def read_text_field(record: Record, name: str | int, faults: Faults) -> str:

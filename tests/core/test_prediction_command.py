@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 import mobilebert
 from mobilebert.cli import app
 from mobilebert_conformance.cases import small_config
+from mobilebert_core.answer_spans import make_windows
 from mobilebert_core.prediction import predict
 
 runner = CliRunner()
@@ -168,15 +169,37 @@ def test_it_looks_for_an_answer_in_all_windows_of_a_long_passage(
     folder: Path, tokenizer: Any
 ) -> None:
     passage = " ".join(np.random.default_rng(3).choice(WORDS[5:], 90))
-    lines = [f"a\t{passage}", "b\tc", f"c\t{passage}"]
+    model = mobilebert.load(folder, backend="numpy")
+    limit = model.config.max_position_embeddings
+    windows = list(make_windows(tokenizer, [("a", passage)], limit))
+    rows = [
+        {"input_ids": each.input_ids, "token_type_ids": each.token_type_ids} for each in windows
+    ]
+    best: list[tuple[float, int, int]] = []
+    none = []
+    for window, output in zip(windows, predict(model, rows), strict=True):
+        places = range(window.first, window.first + len(window.offsets))
+        starts, ends = output.start_logits.astype(float), output.end_logits.astype(float)
+        best += [
+            (starts[i] + ends[j], *window.offsets[[i - window.first, j - window.first], [0, 1]])
+            for i, j in product(places, repeat=2)
+            if i <= j < i + 30
+        ]
+        kept = [0, *places]
+        total = np.log(np.exp(starts[kept]).sum()) + np.log(np.exp(ends[kept]).sum())
+        none.append(np.exp(starts[0] + ends[0] - total))
+    lines = [f"a\t{passage}", "b\tc", f"a\t{passage}"]
 
     found = command(folder, "\n".join(lines))
 
+    assert len(windows) > 2
     assert [each["text"] for each in found] == lines
-    for each, text in zip(found, [passage, "c", passage], strict=True):
-        assert each["answer"] == text[each["start"] : each["end"]] != ""
-    alone = [command(folder, line)[0] for line in lines]
-    assert [each["answer"] for each in alone] == [each["answer"] for each in found]
+    _, start, end = max(best)
+    for each in (found[0], found[2]):
+        assert (each["start"], each["end"]) == (start, end)
+        assert each["answer"] == passage[start:end]
+        assert each["no_answer_score"] == pytest.approx(min(none), rel=1e-4)
+    assert found[1]["answer"] == "c"
 
 
 @pytest.mark.parametrize(

@@ -24,10 +24,10 @@ CONFIG = MobileBertConfig(
 )
 
 
-def tiny_tokenizer(folder: Path) -> MobileBertTokenizerFast:
+def tiny_tokenizer(folder: Path, words: tuple[str, ...] = WORDS) -> MobileBertTokenizerFast:
     """A tokenizer of a few words, saved in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "vocab.txt").write_text("".join(f"{each}\n" for each in (*SPECIAL, *WORDS)))
+    (folder / "vocab.txt").write_text("".join(f"{each}\n" for each in (*SPECIAL, *words)))
     tokenizer = MobileBertTokenizerFast(folder / "vocab.txt")
     tokenizer.save_pretrained(folder)
     return tokenizer

@@ -120,6 +120,32 @@ def test_options_of_the_task_are_handed_on(command: list[str | Path], tmp_path: 
     assert "'stride' is no option" in notes
 
 
+def test_files_are_read_as_the_options_say(command: list[str | Path], tmp_path: Path) -> None:
+    file = tmp_path / "reviews.csv"
+    file.write_bytes(
+        "Urteil;Text\n".replace(";", ",").encode() + "gut,schön\nmies,öd\n".encode("latin-1") * 6
+    )
+    options = ["--encoding=latin-1", "--header", "--text=Text", "--label=Urteil", "--no-plot"]
+    code, _, notes = run(
+        *("train", FINE, "--train", file, *command[4:], "--output", tmp_path / "run"),
+        *("--no-tensorboard", *options),
+    )
+    assert code == 0, notes
+    config = mobilebert.Config.from_json_file(tmp_path / "run" / "model" / "config.json")
+    assert config.id2label == {0: "gut", 1: "mies"}
+
+
+def test_labels_are_names_even_where_they_are_longer_than_a_path(
+    command: list[str | Path], tmp_path: Path
+) -> None:
+    labels = "good,bad," + ",".join(f"label number {number}" for number in range(40))
+    options = [f"--labels={labels}", "--no-plot", "--no-tensorboard"]
+    code, _, notes = run(*command, "--output", tmp_path / "run", *options)
+    assert code == 0, notes
+    config = mobilebert.Config.from_json_file(tmp_path / "run" / "model" / "config.json")
+    assert len(config.id2label) == 42
+
+
 def test_a_malformed_line_is_named_and_no_folder_is_made(
     command: list[str | Path], tmp_path: Path
 ) -> None:

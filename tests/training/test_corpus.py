@@ -55,35 +55,35 @@ writers = pytest.mark.parametrize("write", WRITERS)
 
 
 @writers
-def test_a_file_gives_its_lines_and_ends_a_document(write: Writer, tmp_path: Path) -> None:
+def test_a_file_gives_its_lines(write: Writer, tmp_path: Path) -> None:
     path = write(tmp_path / "a.txt", "ein Wörtchen\r\n\nzwei".encode())
-    assert list(read_lines(path)) == ["ein Wörtchen", "", "zwei", ""]
+    assert list(read_lines(path)) == ["ein Wörtchen", "", "zwei"]
 
 
 def test_an_archive_gives_its_texts_by_name(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("2.txt", "two")
         archive.writestr("1.txt", "one")
-    assert list(read_lines(tmp_path / "a.zip")) == ["one", "", "two", ""]
+    assert list(read_lines(tmp_path / "a.zip")) == ["one", "two"]
 
 
 @writers
 def test_byte_order_mark_is_left_out(write: Writer, tmp_path: Path) -> None:
     path = write(tmp_path / "a.txt", b"\xef\xbb\xbfone")
-    assert list(read_lines(path)) == ["one", ""]
+    assert list(read_lines(path)) == ["one"]
 
 
 @pytest.mark.parametrize("write", [write_gz, write_zip])
 def test_endings_in_capitals_are_known(write: Writer, tmp_path: Path) -> None:
     path = write(tmp_path / "a.txt", b"one")
     loud = path.rename(path.with_suffix(path.suffix.upper()))
-    assert list(read_lines(loud)) == ["one", ""]
+    assert list(read_lines(loud)) == ["one"]
 
 
 def test_texts_in_capitals_are_taken_from_an_archive(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("ONE.TXT", "one")
-    assert list(read_lines(tmp_path / "a.zip")) == ["one", ""]
+    assert list(read_lines(tmp_path / "a.zip")) == ["one"]
 
 
 @writers
@@ -104,7 +104,7 @@ def test_any_bytes_are_lines_or_an_error(
     try:
         lines = content.decode("utf-8-sig").split("\n")
         lines = lines[:-1] if lines[-1] == "" else lines
-        expected: Any = [line.removesuffix("\r") for line in lines] + [""]
+        expected: Any = [line.removesuffix("\r") for line in lines]
     except UnicodeDecodeError:
         expected = None
     if expected is None:

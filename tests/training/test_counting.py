@@ -51,6 +51,13 @@ def test_rows_lose_the_padding_but_a_column_that_none_of_them_needs(
     assert part["labels"].tolist() == rows
 
 
+def test_numbers_of_as_many_labels_as_tokens_stay_whole() -> None:
+    batch = {**padded([2, 5, 4], 6), "labels": np.arange(18, dtype=np.float32).reshape(3, 6)}
+    part = rows_of(batch, np.array([0, 2]))
+    assert part["input_ids"].shape == (2, 5)
+    assert part["labels"].tolist() == batch["labels"][[0, 2]].tolist()
+
+
 def test_rows_of_choices_lose_padding_alike() -> None:
     batch = padded([2, 5, 3, 4], 8)
     choices = {name: each.reshape(2, 2, 8) for name, each in batch.items() if each.ndim == 2}

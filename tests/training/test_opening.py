@@ -155,6 +155,75 @@ def test_what_is_wrong_is_told_when_a_task_cannot_be_opened(
         open_task(head, path, None, tokenizer, **options)
 
 
+@pytest.mark.parametrize(
+    "rows",
+    ["good,x\ngood,y\nbad,x\nbad,y\n", "fine,0.5\nbad,0.25\nodd,3\n"],
+    ids=["classes", "numbers"],
+)
+@pytest.mark.parametrize("header", [None, False, True])
+def test_names_that_nobody_knows_are_not_taken_for_an_example(
+    tmp_path: Path, tokenizer: Any, rows: str, header: bool | None
+) -> None:
+    path = write(tmp_path / "a.csv", f"review,sentiment\n{rows}")
+    options: dict[str, Any] = {"header": header, "validation_fraction": 0}
+    if header:
+        options |= {"text": "review", "label": "sentiment"}
+    if header is None:
+        with pytest.raises(InputError, match=r"line 1 seems to name .*text='review'.*header=False"):
+            open_task("sequence-classification", path, None, tokenizer, **options)
+    else:
+        task = open_task("sequence-classification", path, None, tokenizer, **options)
+        assert len(task) == rows.count("\n") + (not header)
+
+
+@pytest.mark.parametrize(
+    "first", ["one\tx\ntwo\ty\n", "one\tx\ntwo\tx\nthree\tx\nfour\ty\nfive\ty\n"]
+)
+def test_examples_without_names_are_taken_as_they_are(
+    tmp_path: Path, tokenizer: Any, first: str
+) -> None:
+    path = write(tmp_path / "a.tsv", first)
+    task = open_task("sequence-classification", path, None, tokenizer, validation_fraction=0)
+    assert len(task) == first.count("\n")
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_single_texts_among_pairs_are_refused(
+    tmp_path: Path, tokenizer: Any, swapped: bool
+) -> None:
+    files = [
+        write(tmp_path / "a.csv", "text,label\none,x\ntwo,y\n"),
+        write(tmp_path / "b.csv", "sentence1,sentence2,label\none,two,x\n"),
+    ]
+    with pytest.raises(InputError, match=r"line 2 has (one text|two texts), .*line 2 has"):
+        open_task("sequence-classification", files[:: -1 if swapped else 1], None, tokenizer)
+
+
+@pytest.mark.parametrize("name", ["premise", "hypothesis"])
+def test_a_text_that_is_named_comes_alone(tmp_path: Path, tokenizer: Any, name: str) -> None:
+    path = write(tmp_path / "a.csv", "premise,hypothesis,label\none,two,x\nthree,four,y\n")
+    options: dict[str, Any] = {"text": name, "validation_fraction": 0}
+    task = open_task("sequence-classification", path, None, tokenizer, **options)
+    word = {"premise": "one", "hypothesis": "two"}[name]
+    assert first_row(task) == tokenizer(word)["input_ids"]
+
+
+def test_a_second_text_is_another_column_than_the_first(tmp_path: Path, tokenizer: Any) -> None:
+    path = write(tmp_path / "a.csv", "sentence2,text2,label\none,two,0\nthree,four,1\n")
+    options: dict[str, Any] = {"text": "sentence2", "validation_fraction": 0}
+    task = open_task("next-sentence-prediction", path, None, tokenizer, **options)
+    assert first_row(task) == tokenizer("one", "two")["input_ids"]
+
+
+@pytest.mark.parametrize("option", [{"text": "a"}, {"header": True}, {"format": "tsv"}])
+def test_columns_are_refused_for_files_of_one_label(
+    tmp_path: Path, tokenizer: Any, option: dict[str, Any]
+) -> None:
+    files = {"up": write(tmp_path / "a.up", "one\n"), "down": write(tmp_path / "b", "three\n")}
+    with pytest.raises(InputError, match=f"{next(iter(option))} is given for text files of one"):
+        open_task("sequence-classification", files, files, tokenizer, **option)
+
+
 def test_a_head_is_refused_when_it_has_no_labelled_examples(tokenizer: Any) -> None:
     with pytest.raises(
         ConfigError, match="masked-lm has no labelled examples; expected one of seq"

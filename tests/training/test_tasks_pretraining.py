@@ -30,6 +30,7 @@ class Numbers:
     sep_token_id: int = SEP
     mask_token_id: int = MASK
     all_special_ids: tuple[int, ...] = (0, 1, 2, 3, 4)
+    all_special_tokens: tuple[str, ...] = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
     def __len__(self) -> int:
         return self.size
@@ -245,6 +246,32 @@ def test_the_same_rows_are_measured_every_time_from_all_of_the_text(head: str) -
 
 def test_nothing_is_measured_when_there_is_no_validation() -> None:
     assert make_task("masked-lm").evaluate(lambda rows: pytest.fail("nothing to run")) == {}
+
+
+@pytest.mark.parametrize("which", ["training", "validation"])
+def test_a_text_without_a_token_to_hide_is_refused(which: str) -> None:
+    unknown = Corpus(np.ones(TOKENS, np.int32), np.arange(0, TOKENS, 7))
+    texts = {
+        "text": corpus(),
+        "validation": corpus(),
+        "text" if which == "training" else which: unknown,
+    }
+    with pytest.raises(InputError, match=f"The {which} text has no token that could be masked"):
+        make_task("masked-lm", **texts)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.5, 15])
+def test_a_fraction_that_hides_nothing_or_too_much_is_refused(fraction: float) -> None:
+    with pytest.raises(InputError, match=f"mask_fraction is {fraction}, expected above 0"):
+        make_task("masked-lm", mask_fraction=fraction)
+
+
+def test_rows_of_special_tokens_alone_measure_nothing() -> None:
+    text = corpus()
+    text.ids[: TOKENS - LENGTH // 2] = 1
+    task = make_task("masked-lm", validation=text, validation_rows=1)
+    nothing = MaskedLMOutput(logits=np.zeros((1, 1, TOKENS + 5)))
+    assert task.evaluate(lambda rows: nothing)["accuracy"] == 0
 
 
 @pytest.mark.parametrize("which", ["training", "validation"])

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 import mobilebert
+from mobilebert_core.checkpoints import save_checkpoint
 from mobilebert_core.errors import BackendError, ConfigError, InputError, MissingDependencyError
+from mobilebert_core.initialization import initial_weights
 from mobilebert_training.run_description import describe_files, describe_weights
 from mobilebert_training.training import train
 from mobilebert_training.training_options import choose_settings, sort_options
-from small_training import CONFIG, opinions, running_text, tiny_model, tiny_tokenizer
+from small_training import CONFIG, WORDS, opinions, running_text, tiny_model, tiny_tokenizer
 
 FINE, TEXT = "sequence-classification", "masked-lm"
 QUICK: dict[str, Any] = {"steps": 2, "batch_size": 4, "device": "cpu", "max_length": 16}
@@ -135,6 +137,51 @@ def test_fresh_weights_learn_running_text_from_a_teacher(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
+    ("head", "positions", "words", "told"),
+    [
+        ("base", 32, 0, "has no masked-lm head, expected one"),
+        (TEXT, 8, 0, "rows have 16 tokens, but the teacher reads 8"),
+        (TEXT, 32, 1, "has other pieces than the student's"),
+    ],
+)
+@pytest.mark.usefixtures("torch_there")
+def test_a_teacher_that_cannot_teach_is_refused_and_nothing_is_written(
+    head: str, positions: int, words: int, told: str, tmp_path: Path
+) -> None:
+    teacher, config = tmp_path / "teacher", CONFIG.replace(max_position_embeddings=positions)
+    save_checkpoint(teacher, config, initial_weights(config, head, 1), head)
+    tiny_tokenizer(teacher, WORDS[words:] + WORDS[:words])
+    with pytest.raises(ConfigError, match=told):
+        train(
+            TEXT,
+            running_text(tmp_path),
+            tmp_path / "run",
+            config=CONFIG,
+            tokenizer=tiny_tokenizer(tmp_path / "pieces"),
+            teacher=teacher,
+            transfer="distillation",
+            **QUICK,
+        )
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("torch_there")
+def test_too_many_processes_for_a_batch_are_refused_and_nothing_is_written(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mobilebert_torch.training.processes import Processes
+
+    monkeypatch.setattr(Processes, "check_parts", refuse)
+    with pytest.raises(ConfigError, match="too few rows"):
+        train(FINE, opinions(tmp_path), tmp_path / "run", model=source, **QUICK)
+    assert not (tmp_path / "run").exists()
+
+
+def refuse(*arguments: Any) -> None:
+    raise ConfigError("too few rows")
+
+
+@pytest.mark.parametrize(
     ("head", "given", "expected"),
     [
         (FINE, {}, {"steps": math.ceil(5 * 100 / 32), "evaluate_every": 4, "save_every": 4}),
@@ -166,6 +213,20 @@ def test_lengths_that_mean_nothing_are_refused(
         choose_settings(FINE, 100, epochs, steps, {}, measured=True)
 
 
+@pytest.mark.parametrize(
+    ("given", "measured", "told"),
+    [
+        ({"patience": 3}, False, "there are no validation data"),
+        ({"patience": 3, "evaluate_every": 0}, True, "no evaluations: evaluate_every is 0"),
+    ],
+)
+def test_patience_is_refused_where_nothing_is_measured(
+    given: dict[str, Any], measured: bool, told: str
+) -> None:
+    with pytest.raises(InputError, match=f"patience is 3, but .*{told}"):
+        choose_settings(TEXT, 100, None, None, given, measured=measured)
+
+
 def test_options_are_sorted_into_settings_and_those_of_the_task() -> None:
     given = {"seed": 3, "text_pair": "b", "max_length": 9, "metric": None}
     assert sort_options(FINE, given) == ({"seed": 3}, {"text_pair": "b", "max_length": 9})
@@ -188,6 +249,7 @@ def test_unknown_options_are_all_named_with_what_was_meant() -> None:
         ({"max_length": 33}, InputError, "max_length is 33, expected from 2 to 32"),
         ({"config": "nano"}, InputError, "model is .* and config is given too"),
         ({"config": "nano", "model": None}, InputError, "without a tokenizer"),
+        ({"patience": 1, "validation_fraction": 0}, InputError, "patience is 1"),
     ],
 )
 @pytest.mark.usefixtures("torch_there")

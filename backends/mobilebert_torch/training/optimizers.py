@@ -14,10 +14,10 @@ from mobilebert_core.errors import ConfigError
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups: kernels and embeddings decay, biases and norms do not."""
+    """Two groups: kernels and embeddings decay, biases and norms, which are `plain`, do not."""
     groups: list[dict[str, Any]] = [
-        {"params": [], "weight_decay": weight_decay},
-        {"params": [], "weight_decay": 0.0},
+        {"params": [], "weight_decay": weight_decay, "plain": False},
+        {"params": [], "weight_decay": 0.0, "plain": True},
     ]
     for name, parameter in model.named_parameters():
         plain = name.endswith("bias") or "LayerNorm" in name
@@ -90,16 +90,16 @@ class AdamW(torch.optim.Optimizer):
 
 
 class Lamb(AdamW):
-    """AdamW whose step is, for every decaying parameter, as long as the parameter itself.
+    """AdamW whose step is, for every kernel and embedding, as long as the parameter itself.
 
-    Biases and norms, which do not decay, take the plain step, as in You et al.'s own code.
+    Biases and norms, groups that are `plain`, take AdamW's step, as in You et al.'s own code.
     """
 
     def apply(
         self, parameters: list[Tensor], directions: list[Tensor], group: dict[str, Any]
     ) -> None:
         """Go there, at a pace of the parameter's norm over the direction's."""
-        if not group["weight_decay"]:
+        if group.get("plain"):
             super().apply(parameters, directions, group)
             return
         for parameter, direction in zip(parameters, directions, strict=True):
