@@ -5,7 +5,7 @@ Rules: a listener is called with every line of the log, first with how far the r
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.text import Text
 
 _SECONDS_BETWEEN_LINES = 10.0
+_MOST_LABELS = 12
 
 
 class ShowProgress:
@@ -73,6 +74,8 @@ class ShowProgress:
                 f"{row['examples']:,} examples, {self.batch_size} in each of {self.steps:,} steps"
             )
             self._print(f"Training in {folder}: {rows}")
+            if row.get("labels"):
+                self._print(f"{len(row['labels'])} labels: {_some(row['labels'])}")
         elif step == self.steps:
             self._print(f"The run in {folder} is finished: all {step:,} steps are done")
         else:
@@ -102,6 +105,12 @@ class ShowProgress:
 
     def _print(self, text: str, style: str = "") -> None:
         self.console.print(Text(text, style), soft_wrap=True)
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first of many names."""
+    more = ", ..." * (len(names) > _MOST_LABELS)
+    return ", ".join(names[:_MOST_LABELS]) + more
 
 
 def _duration(seconds: float) -> str:

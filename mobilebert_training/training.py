@@ -277,5 +277,6 @@ def _announce(
                 "steps": settings.steps,
                 "batch_size": settings.batch_size,
                 "examples": len(task),
+                "labels": list(task.config_changes.get("id2label", {}).values()),
             }
         )

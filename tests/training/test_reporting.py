@@ -38,6 +38,13 @@ def shown(*rows: Mapping[str, Any], terminal: bool = False, seconds: float = 0.0
     return stream.getvalue()
 
 
+@pytest.mark.parametrize(("count", "told"), [(2, "2 labels: a0, a1"), (14, "14 labels: a0, a1")])
+def test_labels_are_told_so_that_a_wrong_one_is_seen(count: int, told: str) -> None:
+    text = shown({**BEGIN, "labels": [f"a{number}" for number in range(count)]})
+    assert told in text
+    assert ("a13" in text, ", ..." in text) == (False, count > 12)
+
+
 def write_log(folder: Path, *rows: Mapping[str, Any]) -> Path:
     folder.mkdir(exist_ok=True)
     (folder / "log.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))

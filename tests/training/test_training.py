@@ -60,6 +60,7 @@ def test_fine_tuning_learns_which_word_is_the_label(tmp_path: Path, source: Path
         "steps": 40,
         "batch_size": 16,
         "examples": 40,
+        "labels": ["bad", "good"],
     }
     assert [row["step"] for row in rows if "metrics" in row] == [20, 40]
     trained = mobilebert.load(found.model, backend="numpy")
