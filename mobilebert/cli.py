@@ -93,6 +93,8 @@ def _stop(number: int, frame: object) -> None:
 def main() -> None:
     """Run the command line."""
     for name in ("SIGTERM", "SIGHUP"):  # Windows has no second one
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _stop)
+        number = getattr(signal, name, None)
+        # `nohup` has the hangup ignored already, and it must stay so.
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _stop)
     app(prog_name="mobilebert")

@@ -82,6 +82,7 @@ def make_windows(
             stride=stride,
             return_overflowing_tokens=True,
             return_offsets_mapping=True,
+            return_token_type_ids=True,
         )
         for row, place in enumerate(encoded["overflow_to_sample_mapping"]):
             types = np.array(encoded["token_type_ids"][row], np.int32)  # (S,)
@@ -99,6 +100,17 @@ def _cut_questions(tokenizer: Any, texts: Sequence[str], most: int) -> list[str]
         text[: offsets[most - 1][1]] if len(offsets) > most else text
         for text, offsets in zip(texts, encoded["offset_mapping"], strict=True)
     ]
+
+
+def is_unanswered(span: Span | None, none_score: float, threshold: float = 0.0) -> bool:
+    """Whether no answer is likelier than the best one, as the official evaluation decides.
+
+    Args:
+        span: the best of all windows, or None.
+        none_score: the least sum of both logits of [CLS], of all windows.
+        threshold: by how much it must be more than the span's.
+    """
+    return span is None or none_score - span.score > threshold
 
 
 def best_span(

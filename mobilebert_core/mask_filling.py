@@ -25,7 +25,7 @@ from mobilebert_core.errors import (
 from mobilebert_core.fitting import fit_weights
 from mobilebert_core.loading import load, open_source
 from mobilebert_core.prediction import predict
-from mobilebert_core.prediction_words import TOP, likeliest_tokens
+from mobilebert_core.prediction_words import TOP, WINDOW_OF_MASKS, likeliest_tokens
 from mobilebert_core.tokenization import load_tokenizer
 from mobilebert_core.tokenization.wordpiece import CONTINUATION
 
@@ -109,7 +109,10 @@ def fill_mask(
         for text, places, logits in zip(
             given,
             spans,
-            (output["logits"].astype(np.float64) for output in predict(model, rows)),  # (P, V)
+            (
+                output["logits"].astype(np.float64)
+                for output in predict(model, rows, window=WINDOW_OF_MASKS)
+            ),  # (P, V)
             strict=True,
         )
     ]

@@ -45,8 +45,9 @@ def predict(
             or of a batch, in which 0s of the attention mask stand at the ends of rows only. Of a
             multiple-choice model: lists of texts or pairs, or mappings of (C, S) or (B, C, S). Any
             iterable, also an endless one; or one mapping.
-        tokenizer: for texts; what `mobilebert.load_tokenizer` returns, or one of transformers. It
-            cuts long texts where it does so by itself.
+        tokenizer: for texts; what `mobilebert.load_tokenizer` returns, or one of transformers. A
+            text that is longer than the model takes is refused; pass `tokenizer(text,
+            truncation=True, max_length=...)` for it.
         token_budget: how many tokens are computed at a time; a longer text is computed alone.
         window: how many texts are read ahead, and how many results are kept.
         prediction_positions: of a model with a masked-lm head: None gives logits at every token,

@@ -159,7 +159,7 @@ class InputReader:
         for indices in filter(None, (alone, paired)):
             chosen = [texts[index] for index in indices]
             columns = [chosen] if indices is alone else list(map(list, zip(*chosen, strict=True)))
-            encoding = self.tokenizer(*columns, verbose=False)
+            encoding = self.tokenizer(*columns, return_token_type_ids=True, verbose=False)
             for place, index in enumerate(indices):
                 rows[index] = {
                     name: encoding[name][place] for name in _TEXT_NAMES if name in encoding

@@ -10,11 +10,17 @@ from typing import Any
 from mobilebert_core.errors import ConfigError, InputError, brief
 from mobilebert_core.outputs import Output
 from mobilebert_core.prediction import predict
-from mobilebert_core.prediction_words import WORDS, Item, Reader, Words
+from mobilebert_core.prediction_words import WINDOW_OF_MASKS, WORDS, Item, Reader, Words
 
 
 def describe_texts(
-    model: Any, tokenizer: Any, lines: Iterable[str], *, threshold: float = 0.5, **options: Any
+    model: Any,
+    tokenizer: Any,
+    lines: Iterable[str],
+    *,
+    threshold: float = 0.5,
+    window: int | None = None,
+    **options: Any,
 ) -> Iterator[dict[str, Any]]:
     """What a model says of each line, in order; tabs separate the texts of a line.
 
@@ -26,23 +32,38 @@ def describe_texts(
         tokenizer: what `mobilebert.load_tokenizer` returns.
         lines: without their line ends.
         threshold: from which probability on a label holds, where a text may have several.
-        **options: those of `predict`.
+        window: how many texts are read ahead; None is 1024, and 64 of a masked-lm model.
+        **options: others of `predict`.
 
     Raises:
         ConfigError: no words are known for the head.
-        InputError: a line has too few or too many texts for the head, by its number.
+        InputError: a line has too few texts for the head, by its number; after the results of the
+            lines before it.
     """
     if model.head not in WORDS:
         raise ConfigError(
             f"What the {model.head} model says has no words; predict from Python with "
             f"mobilebert.predict, or take one of {', '.join(WORDS)}"
         )
-    words, reader = WORDS[model.head], Reader(model.config, tokenizer, threshold)
+    usual = WINDOW_OF_MASKS if model.head == "masked-lm" else 1024
+    reader = Reader(model.config, tokenizer, threshold)
+    return _described(model, WORDS[model.head], reader, lines, window=window or usual, **options)
+
+
+def _described(
+    model: Any, words: Words, reader: Reader, lines: Iterable[str], **options: Any
+) -> Iterator[dict[str, Any]]:
     waiting: deque[tuple[str, Item]] = deque()
+    faults: list[InputError] = []
 
     def rows() -> Iterator[Mapping[str, Any]]:
         for number, line in enumerate(lines, 1):
-            item = words.read(reader, _split(words, line, number))
+            texts = line.split("\t", -1 if words.most is None else words.most - 1)
+            if len(texts) < words.fewest:
+                told = f"Line {number} is {brief(line)}, expected {words.line}"
+                faults.append(InputError(told))
+                return  # the lines before it get their results first
+            item = words.read(reader, texts)
             waiting.append((line, item))
             yield from item.rows
 
@@ -55,11 +76,5 @@ def describe_texts(
             yield {"text": line, **item.describe(outputs), **cut}
             waiting.popleft()
             outputs = []
-
-
-def _split(words: Words, line: str, number: int) -> list[str]:
-    """The texts of a line; where at most two are expected, further tabs belong to the second."""
-    texts = line.split("\t", -1 if words.most is None else words.most - 1)
-    if len(texts) < words.fewest:
-        raise InputError(f"Line {number} is {brief(line)}, expected {words.line}")
-    return texts
+    if faults:
+        raise faults[0]

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mobilebert_core.answer_spans import Window, best_span, make_windows
+from mobilebert_core.answer_spans import Span, Window, best_span, is_unanswered, make_windows
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.outputs import Output
 
@@ -21,6 +21,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Outputs = Sequence[Output[Array]]  # of the rows of one line
 
 TOP = 5  # how many tokens are told for a [MASK]
+WINDOW_OF_MASKS = 64  # texts read ahead of a masked-lm model, whose logits take room
 _CANDIDATES, _MOST_ANSWER_TOKENS = 20, 30  # as `mobilebert train` evaluates
 
 
@@ -58,15 +59,17 @@ class Reader:
         """Tokens of a row, at most."""
         return min(self.config.max_position_embeddings, int(self.tokenizer.model_max_length))
 
-    def encode(self, *texts: Any) -> tuple[dict[str, Any], bool]:
+    def encode(self, *texts: Any) -> tuple[Any, bool]:
         """What the tokenizer says, padded where there are several rows; and whether it is cut."""
         several = not isinstance(texts[0], str)
-        row = dict(self.tokenizer(*texts, padding=several, verbose=False))
+        wanted = {"return_attention_mask": True, "return_token_type_ids": True}
+        shape = {"padding": True, "padding_side": "right"} if several else {}
+        row = self.tokenizer(*texts, verbose=False, **wanted, **shape)
         longest = len(row["input_ids"][0]) if several else len(row["input_ids"])
         if longest <= self.limit:
             return row, False
         cut = {"truncation": True, "max_length": self.limit}
-        return dict(self.tokenizer(*texts, padding=several, **cut)), True
+        return self.tokenizer(*texts, **cut, **wanted, **shape), True
 
 
 def _read_text(reader: Reader, texts: Sequence[str]) -> Item:
@@ -85,26 +88,28 @@ def _read_text(reader: Reader, texts: Sequence[str]) -> Item:
             return {"labels": [_scored("label", config.id2label[i], scores[i]) for i in held]}
         return _best_label(config, logits)
 
-    return Item([row], describe, truncated)
+    return Item([dict(row)], describe, truncated)
 
 
-def _read_tokens(reader: Reader, texts: Sequence[str]) -> Item:
-    """A label for each token of the texts themselves."""
-    frame = (reader.tokenizer.cls_token_id, reader.tokenizer.sep_token_id)
-    row, truncated = reader.encode(*texts)
-    tokens = reader.tokenizer.convert_ids_to_tokens(row["input_ids"])
+def _read_words(reader: Reader, texts: Sequence[str]) -> Item:
+    """A label for each word: that of its first token, which alone is taught one."""
+    (text,) = texts
+    row, truncated = reader.encode(text)
+    firsts: dict[int, int] = {}  # word -> its first token
+    for place, word in enumerate(row.word_ids()):
+        if word is not None:
+            firsts.setdefault(word, place)
 
     def describe(outputs: Outputs) -> dict[str, Any]:
         logits = _only(outputs, "logits")  # (S, labels)
-        return {
-            "tokens": [
-                {"token": token, **_best_label(reader.config, each)}
-                for token_id, token, each in zip(row["input_ids"], tokens, logits, strict=True)
-                if token_id not in frame
-            ]
-        }
+        words = []
+        for word, place in firsts.items():
+            start, end = row.word_to_chars(word)
+            said = {"word": text[start:end], **_best_label(reader.config, logits[place])}
+            words.append({**said, "start": start, "end": end})
+        return {"words": words}
 
-    return Item([row], describe, truncated)
+    return Item([dict(row)], describe, truncated)
 
 
 def _read_masks(reader: Reader, texts: Sequence[str]) -> Item:
@@ -131,7 +136,7 @@ def _read_sentences(reader: Reader, texts: Sequence[str]) -> Item:
         best = int(scores.argmax())
         return _scored("label", ("follows", "does not follow")[best], scores[best])
 
-    return Item([row], describe, truncated)
+    return Item([dict(row)], describe, truncated)
 
 
 def _read_choices(reader: Reader, texts: Sequence[str]) -> Item:
@@ -144,39 +149,52 @@ def _read_choices(reader: Reader, texts: Sequence[str]) -> Item:
         best = int(scores.argmax())
         return {"choice": best, **_scored("answer", choices[best], scores[best])}
 
-    return Item([row], describe, truncated)
+    return Item([dict(row)], describe, truncated)
 
 
 def _read_question(reader: Reader, texts: Sequence[str]) -> Item:
     """The best span of the passage, where it stands, and how likely it and no answer are."""
-    _, passage = texts
-    windows = list(make_windows(reader.tokenizer, [(texts[0], passage)], reader.limit))
+    question, passage = texts
+    windows = list(make_windows(reader.tokenizer, [(question, passage)], reader.limit))
     rows = [
         {"input_ids": each.input_ids, "token_type_ids": each.token_type_ids} for each in windows
     ]
+    asked = reader.tokenizer(question, add_special_tokens=False, verbose=False)["input_ids"]
 
     def describe(outputs: Outputs) -> dict[str, Any]:
         found = [_answer(*each) for each in zip(windows, outputs, strict=True)]
-        none = _rounded(min(each["none"] for each in found))  # each window must say so
-        best = max(found, key=lambda each: each["rank"])
-        place = {"start": best["start"], "end": best["end"]}
-        answer = _scored("answer", passage[best["start"] : best["end"]], best["score"])
-        return {**answer, **place, "no_answer_score": none}
+        best = max(found, key=lambda each: -np.inf if each.span is None else each.span.score)
+        span = best.span or Span(-np.inf, 0, 0)
+        none = is_unanswered(best.span, min(each.none_score for each in found))
+        return {
+            **_scored("answer", passage[span.start : span.end], best.probability),
+            "start": span.start,
+            "end": span.end,
+            "no_answer": none,
+            "no_answer_score": _rounded(min(each.none_probability for each in found)),
+        }
 
-    return Item(rows, describe)
+    return Item(rows, describe, len(asked) > windows[0].first - 2)
 
 
-def _answer(window: Window, output: Output[Array]) -> dict[str, Any]:
-    """The best span of a window: its rank among windows, its place, and probabilities."""
+@dataclass(frozen=True)
+class _Answer:
+    """What one window says: its best span, and no answer; sums of logits, and probabilities."""
+
+    span: Span | None
+    probability: float
+    none_score: float
+    none_probability: float
+
+
+def _answer(window: Window, output: Output[Array]) -> _Answer:
     starts, ends = (output[f"{side}_logits"].astype(np.float64) for side in ("start", "end"))
     span = best_span(window, starts, ends, candidates=_CANDIDATES, most_tokens=_MOST_ANSWER_TOKENS)
     places = np.r_[0, window.first : window.first + len(window.offsets)]  # [CLS], the passage
     total = _log_sum(starts[places]) + _log_sum(ends[places])
-    none = float(np.exp(starts[0] + ends[0] - total))
-    if span is None:
-        return {"rank": -np.inf, "start": 0, "end": 0, "score": 0.0, "none": none}
-    score = float(np.exp(span.score - total))
-    return {"rank": span.score, "start": span.start, "end": span.end, "score": score, "none": none}
+    none = float(starts[0] + ends[0])
+    probability = 0.0 if span is None else float(np.exp(span.score - total))
+    return _Answer(span, probability, none, float(np.exp(none - total)))
 
 
 def likeliest_tokens(
@@ -245,7 +263,7 @@ class Words:
 
 WORDS: Mapping[str, Words] = {
     "sequence-classification": Words(_read_text),
-    "token-classification": Words(_read_tokens),
+    "token-classification": Words(_read_words, most=1, line="a text"),
     "masked-lm": Words(_read_masks),
     "next-sentence-prediction": Words(_read_sentences, 2, 2, "two texts with a tab between them"),
     "multiple-choice": Words(

@@ -17,6 +17,7 @@ from mobilebert_core.tokenization import load_tokenizer
 _BACKEND = "numpy"
 _TOP = 4
 _NO_ENTITY = "O"
+_THRESHOLD = 0.3  # at which the model of emotions was measured
 
 # Our own wording, but for the first, which everybody knows.
 _MASKED = (
@@ -68,22 +69,18 @@ def _words(name: str, texts: tuple[str, ...]) -> Iterator[str]:
 
 def _labels(name: str, texts: tuple[str, ...]) -> Iterator[str]:
     """Every label that holds."""
-    for found in describe_texts(load(name, backend=_BACKEND), load_tokenizer(name), texts):
+    model, tokenizer = load(name, backend=_BACKEND), load_tokenizer(name)
+    for found in describe_texts(model, tokenizer, texts, threshold=_THRESHOLD):
         held = [f"{each['label']} {each['score']:.0%}" for each in found["labels"]]
         yield ", ".join(held) or "no label"
 
 
 def _entities(name: str, texts: tuple[str, ...]) -> Iterator[str]:
-    """Names of whole words: the model was taught the label of a word at its first token."""
-    tokenizer = load_tokenizer(name)
-    for found in describe_texts(load(name, backend=_BACKEND), tokenizer, texts):
-        encoded = tokenizer(found["text"])
-        labels: dict[int, str] = {}
-        for word, each in zip(encoded.word_ids()[1:-1], found["tokens"], strict=True):  # no frame
-            if word is not None:
-                labels.setdefault(word, each["label"])
-        places = [encoded.word_to_chars(word) for word in labels]
-        spans = entity_spans(list(labels.values()), [each for each in places if each])
+    """Names, which may be several words."""
+    for found in describe_texts(load(name, backend=_BACKEND), load_tokenizer(name), texts):
+        words = found["words"]
+        places = [(each["start"], each["end"]) for each in words]
+        spans = entity_spans([each["label"] for each in words], places)
         names = [f"{found['text'][start:end]} ({kind})" for kind, start, end in spans]
         yield ", ".join(names) or "no name"
 

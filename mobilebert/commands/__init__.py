@@ -50,6 +50,12 @@ def show_error(error: Exception) -> None:
     Console(stderr=True).print(message, soft_wrap=True)
 
 
+def note(told: str) -> None:
+    """One remark on standard error."""
+    text = Text.assemble(("Note: ", "bold yellow"), told)
+    Console(stderr=True).print(text, soft_wrap=True)
+
+
 @contextmanager
 def show_warnings() -> Iterator[None]:
     """Show the library's own warnings as notes on standard error, without file and line."""
@@ -59,8 +65,7 @@ def show_warnings() -> Iterator[None]:
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
         if issubclass(category, MobileBertWarning):
-            note = Text.assemble(("Note: ", "bold yellow"), str(message))
-            Console(stderr=True).print(note, soft_wrap=True)
+            note(str(message))
         else:
             usual(message, category, *where, **more)
 

@@ -2,12 +2,14 @@
 
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from mobilebert.commands import console, new_table, plain, print_json
+from mobilebert.commands.text_files import text_lines
 
 if TYPE_CHECKING:
     from mobilebert_core.mask_filling import FilledText
@@ -75,8 +77,7 @@ def _standard_input() -> list[str]:
             'give a text, e.g. "The [MASK] was dark.", or lines on standard input',
             param_hint="TEXT",
         )
-    lines = typer.get_text_stream("stdin", "utf-8").read().splitlines()
-    found = [line for line in lines if line.strip()]
+    found = [line for line in text_lines(Path("-")) if line.strip()]
     if not found:
         raise typer.BadParameter("standard input holds no text", param_hint="TEXT")
     return found

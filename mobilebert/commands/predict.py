@@ -3,14 +3,14 @@
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import typer
 
-from mobilebert.commands import Source, show_warnings
+from mobilebert.commands import Source, note, show_warnings
+from mobilebert.commands.text_files import text_lines, written_at_once
 from mobilebert_core.errors import InputError
 
 
@@ -49,6 +49,15 @@ def command(
     token_budget: Annotated[
         int, typer.Option(min=1, help="How many tokens are computed at a time.")
     ] = 4096,
+    window: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="How many texts are read ahead, to be computed with others of their length; 1: "
+            "none.  [default: 1024; of masked-lm 64]",
+            show_default=False,
+        ),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Write JSON lines to this file instead of the screen.")
     ] = None,
@@ -61,9 +70,10 @@ def command(
     What a line is, with tabs between its texts, and what is said of it:
 
     - sequence classification: a text or two; its label, its labels, or its numbers
-    - token classification: a text or two; a label for each token
+    - token classification: a text; a label for each word
     - question answering: a question and a passage; the words of the passage that answer it
-    - multiple choice: a text and its choices; the choice that goes with it, counted from 0
+    - multiple choice: a text and its choices; the choice that goes with it, counted from 0. A text
+      of COPA ends with "because" or "so", as it does in training
     - next-sentence prediction: two texts; whether the second follows the first
     - masked-lm: a text or two; the five likeliest tokens at each [MASK]
 
@@ -77,8 +87,7 @@ def command(
     from mobilebert_core.prediction_results import describe_texts
     from mobilebert_core.tokenization import load_tokenizer
 
-    if str(file) != "-" and not file.is_file():
-        raise typer.BadParameter(f"there is no file {file}", param_hint="FILE")
+    _check_places(file, output)
     with show_warnings():
         model = load(source, head.value if head else None, backend, optimize=optimize)
     found = Path(source)
@@ -87,35 +96,49 @@ def command(
     results = describe_texts(
         model,
         texts,
-        _lines(file),
+        text_lines(file),
         threshold=threshold,
+        window=window,
         token_budget=token_budget,
         progress=sys.stderr.isatty() and not to_screen,
     )
-    with output.open("w", encoding="utf-8") if output else nullcontext(sys.stdout) as stream:
-        _write(results, stream, as_json or output is not None)
+    if output is None:
+        _write(results, sys.stdout, as_json)
+        return
+    with written_at_once(output) as stream:
+        _write(results, stream, True)
 
 
-def _lines(file: Path) -> Iterator[str]:
-    """The lines of a file or of standard input, without their ends.
+def _check_places(file: Path, output: Path | None) -> None:
+    """Refuse files that are none before anything is loaded or lost.
 
     Raises:
-        InputError: they are no UTF-8.
+        InputError: says which and why.
     """
-    standard = str(file) == "-"
-    stream = typer.get_text_stream("stdin", "utf-8") if standard else file.open(encoding="utf-8")
-    with nullcontext(stream) if standard else stream as lines:
-        try:
-            for line in lines:
-                yield line.removesuffix("\n")
-        except UnicodeDecodeError as error:
-            raise InputError(f"{file} is no text in UTF-8: {error}; convert it first") from error
+    if str(file) != "-" and (not file.exists() or file.is_dir()):
+        what = "is a folder" if file.is_dir() else "is not there"
+        raise InputError(f"{file} {what}, expected a file of texts, one a line")
+    if output is None:
+        return
+    if output.is_dir() or not output.parent.is_dir():
+        what = "is a folder" if output.is_dir() else f"has no folder {output.parent}"
+        raise InputError(f"--output {output} {what}, expected the name of a file")
+    if str(file) != "-" and output.exists() and output.samefile(file):
+        raise InputError(
+            f"--output {output} holds the texts and would be replaced; give another file"
+        )
 
 
 def _write(results: Iterator[dict[str, Any]], stream: TextIO, as_json: bool) -> None:
+    escaped = (stream.encoding or "utf-8").lower().replace("-", "") != "utf8"
+    cut = 0
     for result in results:
-        line = json.dumps(result, ensure_ascii=False) if as_json else _readable(result)
+        cut += "truncated" in result
+        line = json.dumps(result, ensure_ascii=escaped) if as_json else _readable(result)
         stream.write(f"{line}\n")
+        stream.flush()  # whoever reads a pipe sees it now, and a closed one ends this quietly
+    if cut:
+        note(f"{cut} of the texts were longer than the model takes, and cut")
 
 
 def _readable(result: dict[str, Any]) -> str:
@@ -123,12 +146,11 @@ def _readable(result: dict[str, Any]) -> str:
     if "masks" in result:
         said = "; ".join(", ".join(map(_scored, each)) for each in result["masks"]) or "no [MASK]"
         return f"{said}\t{result['text']}"
-    if "tokens" in result:
-        return " ".join(f"{each['token']}/{each['label']}" for each in result["tokens"])
+    if "words" in result:
+        return " ".join(f"{each['word']}/{each['label']}" for each in result["words"])
     if "answer" in result:
-        none = result.get("no_answer_score", 0.0)
-        said = f"no answer {none:.3f}" if none > result["score"] else _scored(result)
-        return f"{said}\t{result['text']}"
+        none = f", or no answer {result['no_answer_score']:.3f}" if result.get("no_answer") else ""
+        return f"{_scored(result)}{none}\t{result['text']}"
     if "values" in result:
         return f"{', '.join(f'{value:.4f}' for value in result['values'])}\t{result['text']}"
     labels = result.get("labels", [result])

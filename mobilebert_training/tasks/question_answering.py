@@ -13,7 +13,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mobilebert_core.answer_spans import Span, Window, best_span, make_windows
+from mobilebert_core.answer_spans import (
+    Span,
+    Window,
+    best_span,
+    is_unanswered,
+    make_windows,
+)
 from mobilebert_core.errors import InputError
 from mobilebert_training.readers.squad import Answer, Question
 from mobilebert_training.squad_scorer import normalize_answer, score_v1, score_v2
@@ -110,9 +116,8 @@ class QuestionAnswering(SupervisedTask):
         ]
 
     def _answer(self, question: Question, span: Span | None, none_score: float) -> dict[str, Any]:
-        if span is None or (
-            self.may_be_unanswered and none_score - span.score > self.null_threshold
-        ):
+        threshold = self.null_threshold if self.may_be_unanswered else np.inf
+        if span is None or is_unanswered(span, none_score, threshold):
             return {"id": question.id, "text": "", "score": none_score}
         return {
             "id": question.id,

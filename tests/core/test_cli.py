@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from mobilebert import cli
 from mobilebert.cli import app
 from mobilebert_conformance.cases import small_config
 from mobilebert_conformance.weights import random_weights
@@ -247,3 +249,19 @@ def _rows(text: str, start: str) -> list[str]:
 
 def _trimmed(text: str) -> str:
     return "\n".join(line.strip() for line in text.splitlines())
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no hangups")
+@pytest.mark.parametrize("ignored", [True, False])
+def test_a_hangup_ends_a_command_unless_nohup_has_it_ignored(
+    ignored: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "app", lambda **_: None)
+    usual = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}
+    signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        cli.main()
+        assert (signal.getsignal(signal.SIGHUP) is signal.SIG_IGN) == ignored
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)

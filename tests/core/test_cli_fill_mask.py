@@ -101,6 +101,18 @@ def test_fill_mask_imports_no_framework() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_bytes_of_another_encoding_are_one_clear_error() -> None:
+    result = runner.invoke(app, ["fill-mask"], input=f"{TEXT}\n".encode() + b"a \xe9 [MASK]\n")
+    assert result.exit_code == 1
+    assert "standard input is no text in UTF-8: line 2" in result.stderr
+
+
+def test_a_text_is_a_line_whatever_else_may_separate_lines() -> None:
+    code, output, _ = run("fill-mask", "--json", lines="The\u2028[MASK] was\x0cdark.\n")
+    assert code == 0
+    assert len(json.loads(output)) == 1
+
+
 # Other commands on the packaged model -------------------------------------------------------------
 
 

@@ -13,7 +13,10 @@ import mobilebert
 from mobilebert.cli import app
 from mobilebert_conformance.cases import small_config
 from mobilebert_core.answer_spans import make_windows
+from mobilebert_core.outputs import QuestionAnsweringOutput
 from mobilebert_core.prediction import predict
+from mobilebert_core.prediction_words import WORDS as PREDICTED
+from mobilebert_core.prediction_words import Reader
 
 runner = CliRunner()
 
@@ -55,11 +58,23 @@ def test_it_gives_the_label_of_each_line(folder: Path, tokenizer: Any) -> None:
 
 
 @pytest.mark.parametrize("folder", ["token-classification"], indirect=True)
-def test_it_gives_a_label_for_each_token(folder: Path) -> None:
-    (line,) = command(folder, "a x\tb\n", "--no-optimize")
+def test_it_labels_each_word_by_its_first_token(folder: Path) -> None:
+    vocabulary = {word: number for number, word in enumerate([*WORDS, "##c"])}
+    own = mobilebert.MobileBertTokenizer(vocab=vocabulary)
+    own.save_pretrained(folder)
+    text = "Ac,\tx b"
+    model = mobilebert.load(folder, backend="numpy")
+    (output,) = predict(model, [text], tokenizer=own)  # [CLS] a ##c [UNK] [UNK] b [SEP]
+    logits = output.logits[[1, 3, 4, 5]].astype(np.float64)  # a , x b
+    scores = np.exp(logits).max(axis=1) / np.exp(logits).sum(axis=1)
 
-    assert [each["token"] for each in line["tokens"]] == ["a", "[UNK]", "b"]
-    assert all(each["label"].startswith("LABEL_") for each in line["tokens"])
+    (line,) = command(folder, text, "--no-optimize")
+
+    assert [each["word"] for each in line["words"]] == ["Ac", ",", "x", "b"]
+    assert [text[each["start"] : each["end"]] for each in line["words"]] == ["Ac", ",", "x", "b"]
+    best = [model.config.id2label[each] for each in logits.argmax(axis=1).tolist()]
+    assert [each["label"] for each in line["words"]] == best
+    assert [each["score"] for each in line["words"]] == pytest.approx(scores, rel=1e-4)
 
 
 @pytest.mark.parametrize("folder", ["masked-lm"], indirect=True)
@@ -203,6 +218,28 @@ def test_it_looks_for_an_answer_in_all_windows_of_a_long_passage(
 
 
 @pytest.mark.parametrize(
+    ("none", "best", "expected"),
+    [([8.0, 7.0], [7.9, 2.0], False), ([8.0, 7.0], [6.9, 2.0], True), ([5.0], [6.0], False)],
+)
+def test_no_answer_must_be_likelier_in_every_window(
+    tokenizer: Any, none: list[float], best: list[float], expected: bool
+) -> None:
+    config = small_config("question-answering", max_position_embeddings=16)
+    passage = " ".join("abcd" * 2 ** len(none))
+    item = PREDICTED["question-answering"].read(Reader(config, tokenizer), ["a", passage])
+    outputs = []
+    for row, of_none, of_best in zip(item.rows, none, best, strict=True):
+        logits = np.full((2, len(row["input_ids"])), -9.0)
+        logits[:, 0] = of_none / 2
+        logits[:, 4] = of_best / 2  # the second word of the window
+        outputs.append(QuestionAnsweringOutput(start_logits=logits[0], end_logits=logits[1]))
+
+    said = item.describe(outputs)
+
+    assert (said["answer"], said["no_answer"]) == ("b", expected)
+
+
+@pytest.mark.parametrize(
     ("folder", "line", "expected"),
     [
         ("question-answering", "who?", "a question and a passage, with a tab between them"),
@@ -216,19 +253,20 @@ def test_it_says_which_line_has_too_few_texts(folder: Path, line: str, expected:
     result = runner.invoke(app, arguments, input=f"a\tb\n{line}\n")
 
     assert result.exit_code == 1
+    assert len(result.stdout.splitlines()) == 1  # what came before is told
     assert f"Line 2 is '{line}', expected {expected}" in " ".join(result.stderr.split())
 
 
 @pytest.mark.parametrize("folder", ["question-answering"], indirect=True)
-def test_people_see_the_answer_or_that_there_is_none(folder: Path) -> None:
+def test_people_see_the_answer_and_whether_there_may_be_none(folder: Path) -> None:
     (line,) = command(folder, "a\tb c d")
     none = line["no_answer_score"]
-    said = f"no answer {none:.3f}" if none > line["score"] else line["answer"]
+    also = f", or no answer {none:.3f}" if line["no_answer"] else ""
 
     arguments = ["predict", str(folder), "--backend", "numpy"]
     result = runner.invoke(app, arguments, input="a\tb c d")
 
-    assert result.stdout.startswith(said)
+    assert result.stdout == f"{line['answer']} {line['score']:.3f}{also}\ta\tb c d\n"
 
 
 @pytest.mark.parametrize("folder", ["base"], indirect=True)
@@ -237,3 +275,91 @@ def test_it_refuses_a_head_without_words(folder: Path) -> None:
 
     assert result.exit_code == 1
     assert "base" in result.stderr
+
+
+@pytest.mark.parametrize("folder", ["base"], indirect=True)
+def test_a_file_of_results_stays_when_nothing_can_be_said(folder: Path, tmp_path: Path) -> None:
+    target = tmp_path / "labels.jsonl"
+    target.write_text("yesterday's\n")
+    arguments = ["predict", str(folder), "--backend", "numpy", "--output", str(target)]
+    assert runner.invoke(app, arguments, input="a").exit_code == 1
+    assert target.read_text() == "yesterday's\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.jsonl", "model"]
+
+
+@pytest.mark.parametrize("folder", ["question-answering"], indirect=True)
+def test_no_file_is_half_written_when_a_line_is_wrong(folder: Path, tmp_path: Path) -> None:
+    target = tmp_path / "answers.jsonl"
+    arguments = ["predict", str(folder), "--backend", "numpy", "--output", str(target)]
+    assert runner.invoke(app, arguments, input="a\tb\nc\n").exit_code == 1
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("folder", ["sequence-classification"], indirect=True)
+def test_texts_are_never_replaced_by_what_is_said_of_them(folder: Path, tmp_path: Path) -> None:
+    texts, other = tmp_path / "texts.txt", tmp_path / "other.txt"
+    texts.write_text("a\n")
+    other.symlink_to(texts)
+    for output in (texts, other):
+        arguments = ["predict", str(folder), str(texts), "--output", str(output)]
+        result = runner.invoke(app, arguments)
+        assert result.exit_code == 1
+        assert "holds the texts and would be replaced" in result.stderr
+    assert texts.read_text() == "a\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "output", "told"),
+    [
+        ("gone.txt", None, "gone.txt is not there"),
+        ("model", None, "model is a folder"),
+        ("-", "model", "model is a folder"),
+        ("-", "gone/results", "has no folder"),
+    ],
+)
+@pytest.mark.parametrize("folder", ["sequence-classification"], indirect=True)
+def test_places_that_are_none_are_refused(
+    folder: Path, tmp_path: Path, file: str, output: str | None, told: str
+) -> None:
+    given = file if file == "-" else str(tmp_path / file)
+    more = [] if output is None else ["--output", str(tmp_path / output)]
+    result = runner.invoke(app, ["predict", str(folder), given, *more])
+    assert result.exit_code == 1
+    assert told in result.stderr
+
+
+@pytest.mark.parametrize("folder", ["sequence-classification"], indirect=True)
+@pytest.mark.parametrize("standard", [True, False])
+def test_a_line_ends_where_editors_end_it(folder: Path, tmp_path: Path, standard: bool) -> None:
+    content = "\ufeffa\r\nb\u2028\x0cc\rd\n\n".encode()
+    (tmp_path / "texts.txt").write_bytes(content)
+    place = "-" if standard else str(tmp_path / "texts.txt")
+    arguments = ["predict", str(folder), place, "--backend", "numpy", "--json"]
+    result = runner.invoke(app, arguments, input=content)
+    lines = [json.loads(line)["text"] for line in result.stdout.split("\n")[:-1]]
+    assert lines == ["a", "b\u2028\x0cc\rd", ""]
+
+
+@pytest.mark.parametrize("folder", ["sequence-classification"], indirect=True)
+def test_a_cut_text_is_told_to_people_too(folder: Path) -> None:
+    arguments = ["predict", str(folder), "--backend", "numpy"]
+    result = runner.invoke(app, arguments, input="a\n" + "b " * 30)
+    assert "Note: 1 of the texts were longer" in result.stderr
+
+
+@pytest.mark.parametrize("folder", ["question-answering"], indirect=True)
+def test_a_question_that_is_cut_is_told(folder: Path) -> None:
+    lines = command(folder, "a b\tc\n" + "a " * 30 + "\tc\n")
+    assert [line.get("truncated", False) for line in lines] == [False, True]
+
+
+@pytest.mark.parametrize("folder", ["multiple-choice", "question-answering"], indirect=True)
+def test_what_a_tokenizer_usually_returns_changes_nothing(folder: Path) -> None:
+    text = (
+        "a b\tc d a\tb" if "MultipleChoice" in (folder / "config.json").read_text() else "a b\tc d"
+    )
+    before = command(folder, text)
+    settings = folder / "tokenizer_config.json"
+    changes = {"padding_side": "left", "model_input_names": ["input_ids"]}
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), **changes}))
+    assert command(folder, text) == before
