@@ -17,7 +17,7 @@ import nano_baselines as baselines
 import numpy as np
 import typer
 from nano_prompts import PROMPTS, REQUIRED, TOP, judge
-from nano_text import MaskedText, held_out_texts, mask_text, measure
+from nano_text import MaskedText, held_out_texts, mask_text, measure, shared_tokenizer
 from rich.console import Console
 from rich.table import Table
 from typer import Option
@@ -38,37 +38,33 @@ def named_sources(given: Sequence[str]) -> dict[str, str]:
     return {name: source if sign else name for name, sign, source in pairs}
 
 
-def shared_tokenizer(sources: dict[str, str]) -> Any:
-    """The tokenizer of the models, which must have one vocabulary."""
-    tokenizers = [mobilebert.load_tokenizer(source) for source in sources.values()]
-    if any(each.get_vocab() != tokenizers[0].get_vocab() for each in tokenizers):
-        raise typer.BadParameter(
-            "the models have different vocabularies, whose perplexities do not compare; measure "
-            "them one by one",
-            param_hint="--model",
-        )
-    return tokenizers[0]
-
-
-def count_training_text(folder: Path, tokenizer: Any) -> baselines.Counts:
-    """The baselines of a folder of training texts, their weights tuned."""
+def count_training_text(folder: Path, tokenizer: Any) -> dict[str, baselines.Counts]:
+    """The baselines of a folder of training texts, each with weights of its own."""
     with STATUS.status("Counting the training text"):
         ids = read_corpus(sorted(folder.glob("*.txt")), tokenizer).ids
         special = sorted(tokenizer.all_special_ids)
-        weights = baselines.tune(ids, len(tokenizer), special)
-        return replace(baselines.count(ids, len(tokenizer), special), **weights)
+        tuned = baselines.tune(ids, len(tokenizer), special)
+        counts = baselines.count(ids, len(tokenizer), special)
+    bigrams = replace(counts, joint=None)
+    return {
+        name: replace(counts if name == "trigrams" else bigrams, **weights)
+        for name, weights in tuned.items()
+    }
 
 
-def baseline_rows(counts: baselines.Counts, text: MaskedText, tokenizer: Any) -> list[Any]:
+def baseline_rows(
+    counts: dict[str, baselines.Counts], text: MaskedText, tokenizer: Any
+) -> list[Any]:
     """What counting says of a text."""
-    queries, bigrams = baselines.queries_of(text, tokenizer), replace(counts, joint=None)
-    left = replace(queries, right=np.full_like(queries.right, baselines.UNSEEN))
-    return [
-        {"text": text.name, "model": UNIGRAM, **baselines.score_unigram(counts, queries)},
-        {"text": text.name, "model": BIGRAM, **baselines.score(bigrams, left)},
-        {"text": text.name, "model": BIGRAMS, **baselines.score(bigrams, queries)},
-        {"text": text.name, "model": TRIGRAMS, **baselines.score(counts, queries)},
-    ]
+    queries = baselines.queries_of(text, tokenizer)
+    left = baselines.only_left(queries)
+    found = {
+        UNIGRAM: baselines.score_unigram(counts["trigrams"], queries),
+        BIGRAM: baselines.score(counts["left"], left),
+        BIGRAMS: baselines.score(counts["bigrams"], queries),
+        TRIGRAMS: baselines.score(counts["trigrams"], queries),
+    }
+    return [{"text": text.name, "model": name, **each} for name, each in found.items()]
 
 
 def model_rows(sources: dict[str, str], backend: str, texts: Sequence[MaskedText]) -> list[Any]:

@@ -10,7 +10,7 @@ counted meanwhile. A neighbour that is masked too, or at the edge of a row, is n
 N tokens  V vocabulary  M masked tokens  C chunk of them
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -160,8 +160,14 @@ def count(ids: Array, vocab_size: int, special: list[int]) -> Counts:
     return Counts(words / words.sum(), followers, np.unique(keys, return_counts=True))
 
 
-def tune(ids: Array, vocab_size: int, special: list[int]) -> dict[str, float]:
-    """The weights that predict a part of the training text best, counted without it."""
+def tune(ids: Array, vocab_size: int, special: list[int]) -> dict[str, dict[str, float]]:
+    """The weights of each baseline that predict a part of the training text best.
+
+    The part is not counted meanwhile.
+
+    Returns:
+        Weights of `left`, `bigrams` and `trigrams`, as fields of `Counts`.
+    """
     block = np.arange(len(ids)) // BLOCK
     aside = block % PART == PART - 1
     counts = count(ids[~aside], vocab_size, special)
@@ -169,14 +175,29 @@ def tune(ids: Array, vocab_size: int, special: list[int]) -> dict[str, float]:
     places = np.random.default_rng(0).permutation(np.arange(1, len(kept) - 1))
     places = places[~np.isin(kept[places], special)][:TUNED_ON]
     queries = Queries(kept[places - 1], kept[places + 1], kept[places])
+    without = replace(counts, joint=None)
+    return {
+        "left": best_weights(without, only_left(queries), ("pair_weight",)),
+        "bigrams": best_weights(without, queries, ("pair_weight",)),
+        "trigrams": best_weights(counts, queries, tuple(GRIDS)),
+    }
+
+
+def best_weights(counts: Counts, queries: Queries, names: Sequence[str]) -> dict[str, float]:
+    """Weights with the least loss, one after the other."""
     best: dict[str, float] = {}
-    for name, grid in GRIDS.items():
+    for name in names:
         tried = {
             value: score(replace(counts, **best, **{name: value}), queries)["loss"]
-            for value in grid
+            for value in GRIDS[name]
         }
         best[name] = min(tried, key=tried.__getitem__)
     return best
+
+
+def only_left(queries: Queries) -> Queries:
+    """The same without the neighbours on the right."""
+    return replace(queries, right=np.full_like(queries.right, UNSEEN))
 
 
 def score(counts: Counts, queries: Queries) -> dict[str, float]:

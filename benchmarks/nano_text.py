@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import typer
 
-from mobilebert import predict
+from mobilebert import load_tokenizer, predict
 from mobilebert_core.input_checks import IGNORED_LABEL
 from mobilebert_training.corpus import read_corpus
 from mobilebert_training.masking import mask_tokens
@@ -139,3 +139,15 @@ def summarise(losses: Array, right: Array) -> dict[str, float]:
         "accuracy": float(right.mean()),
         "masked": len(losses),
     }
+
+
+def shared_tokenizer(sources: dict[str, str]) -> Any:
+    """The tokenizer of the models, which must have one vocabulary."""
+    tokenizers = [load_tokenizer(source) for source in sources.values()]
+    if any(each.get_vocab() != tokenizers[0].get_vocab() for each in tokenizers):
+        raise typer.BadParameter(
+            "the models have different vocabularies, whose perplexities do not compare; measure "
+            "them one by one",
+            param_hint="models",
+        )
+    return tokenizers[0]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from nano_text import LENGTH, held_out_texts, mask_text, measure
+from nano_text import LENGTH, held_out_texts, mask_text, measure, shared_tokenizer
 from rich.console import Console
 from rich.table import Table
 from typer import Option
@@ -101,6 +101,10 @@ def show(results: Sequence[dict[str, Any]]) -> None:
         print(f"{text}: the lowest loss is that of {best['name']}")
     if len({each["tokens"] for each in results}) > 1:
         print("The runs have not seen equally many tokens.")
+    for each in results:
+        best = min(each["curve"], key=lambda row: row["loss"], default={"step": each["steps"]})
+        if best["step"] != each["steps"]:
+            print(f"{each['name']}: its model is of step {best['step']:,}, the best on this text.")
 
 
 def draw(runs: Sequence[dict[str, Any]], path: Path) -> None:
@@ -155,6 +159,7 @@ def main(
     if not all(sign and Path(folder).is_dir() for _, sign, folder in pairs):
         raise typer.BadParameter("expected name=folder of runs that exist", param_hint="runs")
     found = [read_run(name, Path(folder)) for name, _, folder in pairs]
+    shared_tokenizer({run["name"]: str(run["folder"].model_path) for run in found})
     texts = held_out_texts(text)
     results = [
         {

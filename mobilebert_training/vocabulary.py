@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from mobilebert_core.checkpoints.atomic import replace_folder
 from mobilebert_core.errors import ConfigError
 from mobilebert_core.tokenization import MobileBertTokenizerFast
 from mobilebert_training.corpus import read_lines
@@ -16,6 +17,8 @@ def train_vocabulary(
     paths: Iterable[Path], folder: Path, *, vocab_size: int = 8000, lowercase: bool = True
 ) -> MobileBertTokenizerFast:
     """Learn a vocabulary and save the tokenizer's files; the same text gives the same vocabulary.
+
+    The files appear all together, or none does.
 
     Args:
         paths: text files, as `corpus.read_lines` reads them.
@@ -49,12 +52,16 @@ def train_vocabulary(
             f"The text gives a vocabulary of {len(vocabulary)} pieces, expected {vocab_size}; "
             "give more text or another size"
         )
-    folder.mkdir(parents=True, exist_ok=True)
     pieces = [*SPECIAL_TOKENS, *sorted(vocabulary.keys() - set(SPECIAL_TOKENS))]
-    (folder / "vocab.txt").write_text("".join(f"{each}\n" for each in pieces), encoding="utf-8")
-    tokenizer = MobileBertTokenizerFast(folder / "vocab.txt", do_lower_case=lowercase)
-    tokenizer.save_pretrained(folder)
-    return tokenizer
+
+    def fill(staging: Path) -> None:
+        text = "".join(f"{each}\n" for each in pieces)
+        (staging / "vocab.txt").write_text(text, encoding="utf-8")
+        made = MobileBertTokenizerFast(staging / "vocab.txt", do_lower_case=lowercase)
+        made.save_pretrained(staging)
+
+    replace_folder(folder, fill, lambda _: False)
+    return MobileBertTokenizerFast(folder / "vocab.txt", do_lower_case=lowercase)
 
 
 def _count_words(learner: Any, paths: Iterable[Path]) -> Counter[str]:

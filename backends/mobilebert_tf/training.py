@@ -1,7 +1,8 @@
 """What `fit`, `evaluate` and `predict` of Keras need to know about a MobileBERT.
 
 Labels come as `y`, or in `x` under the names of the head's labels. Without a loss in `compile` the
-head's own is used; with one, it sees the logits and `y`.
+head's own is used; with one, it sees the logits and `y`. Where tokens are labelled, metrics belong
+to `weighted_metrics`, which leave out labels of -100.
 """
 
 import dataclasses
@@ -12,6 +13,7 @@ import keras
 
 from mobilebert_core.errors import InputError
 from mobilebert_core.heads import get_head
+from mobilebert_core.input_checks import IGNORED_LABEL
 from mobilebert_core.outputs import Output
 
 # What each label is held against; a head's only label belongs to its only logits.
@@ -21,6 +23,7 @@ _LOGITS = {
     "start_positions": ("start_logits",),
     "end_positions": ("end_logits",),
 }
+_LABELS_OF_TOKENS = ("masked-lm", "token-classification")
 
 
 class KerasTraining:
@@ -81,8 +84,17 @@ class KerasTraining:
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> dict[str, Any]:
-        """The metrics that `compile` was given, of the logits and the labels in `y` or `x`."""
-        return super().compute_metrics(x, *self._compared(x, y, y_pred), sample_weight)
+        """The metrics that `compile` was given, of the logits and the labels in `y` or `x`.
+
+        Labels of -100 have no weight in `weighted_metrics`, where a head labels tokens; Keras gives
+        its `metrics` no weights at all, so that there they would count as wrong.
+        """
+        labels, logits = self._compared(x, y, y_pred)
+        if self.head in _LABELS_OF_TOKENS and labels is not None and sample_weight is None:
+            counts = keras.ops.not_equal(labels, IGNORED_LABEL)  # (B, S) or (B, P)
+            sample_weight = keras.ops.cast(counts, "float32")
+            labels = keras.ops.where(counts, labels, keras.ops.zeros_like(labels))
+        return super().compute_metrics(x, labels, logits, sample_weight)
 
     def _with_labels(self, data: Any) -> Any:
         """The data, with `y` among the inputs when the model's own loss needs it there."""

@@ -10,6 +10,7 @@ results=$output/fine-tuned.json
 python "$here/../../benchmarks/fine_tuning.py" --data "$data" --output "$output/fine-tuned" --seed 1 \
   --model "$output/mobilebert-nano" --task GoEmotions --task WNUT --json >"$results" ||
   [ $? -eq 1 ] # 1: one of them is not clearly better than random weights; it is in the file
+[ -s "$results" ] # nothing: the program itself failed
 
 model_of() { # the folder of the model that was measured
   python - "$results" "$1" <<'PYTHON'

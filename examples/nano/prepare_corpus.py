@@ -138,8 +138,11 @@ def main(
     sources = {name: (data / file, read) for name, (file, read) in SOURCES.items()}
     sources |= {name: (packages / file, read) for name, (file, read) in PACKAGES.items()}
     for name, (path, read) in sources.items():
-        folder = output / ("held_out" if name in HELD_OUT else "train")
+        folder, other = (output / each for each in ("train", "held_out"))
+        if name in HELD_OUT:
+            folder, other = other, folder
         folder.mkdir(parents=True, exist_ok=True)
+        (other / f"{name}.txt").unlink(missing_ok=True)  # what is held out was never trained on
         text = "".join(f"{line}\n" for line in read(path))
         (folder / f"{name}.txt").write_text(text, encoding="utf-8")
         print(f"{folder / name}.txt: {len(text.split()):,} words")

@@ -485,6 +485,34 @@ def test_first_loss_of_fit_is_the_models_own_when_there_is_one_label(make: Any) 
     assert result["accuracy"] == pytest.approx((predicted == labels).mean())
 
 
+@pytest.mark.parametrize("head", ["masked-lm", "token-classification"])
+@pytest.mark.parametrize(
+    "metric", ["sparse_categorical_accuracy", "sparse_categorical_crossentropy"]
+)
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_tokens_without_a_label_are_left_out_of_weighted_metrics(
+    make: Any, head: str, metric: str, jit_compile: bool
+) -> None:
+    model = make(head, "float32", attention_probs_dropout_prob=0.0)
+    batch, labels = batch_of(model), labels_of(model)["labels"].copy()
+    logits = model(**batch).logits.numpy().astype(np.float64)
+    labels[:, ::2] = logits[:, ::2].argmax(-1)
+    labels[:, 1::3] = -100
+    measured = keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name=metric)
+    chosen = measured if "entropy" in metric else metric
+    model.compile(optimizer="sgd", weighted_metrics=[chosen], jit_compile=jit_compile)
+
+    result = model.evaluate(batch, labels, verbose=0, return_dict=True)[metric]
+
+    counted = labels != -100
+    right, found = labels[counted], logits[counted]
+    expected = (found.argmax(-1) == right).mean()
+    if "entropy" in metric:
+        normal = np.log(np.exp(found).sum(-1)) - found[np.arange(len(right)), right]
+        expected = normal.mean()
+    assert result == pytest.approx(expected, rel=1e-5)
+
+
 def test_fit_uses_the_loss_that_compile_was_given(make: Any) -> None:
     model = make("sequence-classification", "float32")
     batch, labels = batch_of(model), labels_of(model)["labels"]

@@ -149,9 +149,24 @@ def test_right_choice_is_the_sentence_that_follows(text: Any, data: Path) -> Non
     assert set(places) == {0, 1, 2, 3}
 
 
-def test_practice_comes_first_and_names_the_result(load: Any, tmp_path: Path) -> None:
+@pytest.fixture
+def job_of(load: Any, tmp_path: Path) -> Any:
+    """Makes jobs whose files are there."""
     benchmark = load("fine_tuning")
-    job = benchmark.Job("XQuAD", benchmark.PRACTISED, "m", tmp_path, tmp_path, "quick", "d")
+    (tmp_path / "train").write_text("1")
+    (tmp_path / "test").write_text("2")
+    tasks = ("XQuAD", "long passages", "short passages", "COPA")
+    files = dict.fromkeys(tasks, (tmp_path / "train", tmp_path / "test"))
+
+    def make(task: str, kind: str) -> Any:
+        return benchmark.Job(task, kind, "m", files, tmp_path, "quick", "d")
+
+    return make
+
+
+def test_practice_comes_first_and_names_the_result(load: Any, job_of: Any) -> None:
+    benchmark = load("fine_tuning")
+    job = job_of("XQuAD", benchmark.PRACTISED)
     assert [(each.task, each.kind) for each in job.chain] == [
         ("short passages", "nano"),
         ("long passages", "nano, practised"),
@@ -161,7 +176,75 @@ def test_practice_comes_first_and_names_the_result(load: Any, tmp_path: Path) ->
     assert len({each.key for each in (*job.chain, *other.chain)}) == 6
 
 
-def test_job_without_practice_needs_nothing_before(load: Any, tmp_path: Path) -> None:
-    benchmark = load("fine_tuning")
-    job = benchmark.Job("XQuAD", benchmark.NANO, "m", tmp_path, tmp_path, "quick", "d")
+def test_job_without_practice_needs_nothing_before(load: Any, job_of: Any) -> None:
+    job = job_of("XQuAD", load("fine_tuning").NANO)
     assert job.chain == [job]
+
+
+@pytest.mark.parametrize("file", ["train", "test"])
+def test_other_data_is_another_result(load: Any, job_of: Any, tmp_path: Path, file: str) -> None:
+    job = job_of("COPA", load("fine_tuning").RANDOM)
+    before = job.key
+    (tmp_path / file).write_text("3")
+    assert job.key != before
+
+
+def test_other_baselines_are_another_result(
+    load: Any, job_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    benchmark = load("fine_tuning")
+    jobs = [job_of("COPA", kind) for kind in (benchmark.MAJORITY, benchmark.NANO)]
+    before = [job.key for job in jobs]
+    (tmp_path / "other.py").write_text("STRENGTHS = ()")
+    monkeypatch.setattr(benchmark, "BASELINES", tmp_path / "other.py")
+    assert [job.key == key for job, key in zip(jobs, before, strict=True)] == [False, True]
+
+
+def result(kind: str, value: float, **more: Any) -> dict[str, Any]:
+    return {"task": "COPA", "kind": kind, "metrics": {"accuracy": value}, "seconds": 1.0, **more}
+
+
+def test_what_decides_is_fixed_before_anything_is_measured(load: Any) -> None:
+    benchmark = load("fine_tuning")
+    baselines = {benchmark.MAJORITY: {"accuracy": 0.5}, benchmark.WORDS: {"accuracy": 0.6}}
+    rows = benchmark.summarise(
+        [
+            result(benchmark.MAJORITY, 0, baselines=baselines, trained_on=3, tested_on=2),
+            result(benchmark.RANDOM, 0.5, steps=7, model="r"),
+            result(benchmark.NANO, 0.9, steps=7, model="n"),
+            result(benchmark.PRACTISED, 0.4, steps=20, model="p"),
+        ]
+    )
+    assert [(row["learns"], row["model"], row["steps"]) for row in rows] == [(False, "p", 20)]
+
+
+def test_no_article_is_asked_about_on_both_sides(load: Any, tmp_path: Path) -> None:
+    articles = [
+        {"paragraphs": [{"context": f"{number}", "qas": []} for _ in range(3)]}
+        for number in range(10)
+    ]
+    (tmp_path / "squad").mkdir()
+    (tmp_path / "squad" / "xquad.en.json").write_text(json.dumps({"data": articles}))
+    train, test = (
+        {each["context"] for each in paragraphs(path)}
+        for path in load("fine_tuning_data").xquad(tmp_path, tmp_path)
+    )
+    assert (len(train), len(test)) == (8, 2)
+    assert not train & test
+
+
+def test_strength_is_chosen_by_the_metric_and_on_examples_put_aside(load: Any) -> None:
+    baselines = load("fine_tuning_baselines")
+    seen: list[set[int]] = []
+
+    def fit(rows: list[int], strength: float) -> tuple[set[int], float]:
+        seen.append(set(rows))
+        return set(rows), strength
+
+    def measure(model: tuple[set[int], float], rows: list[int]) -> float:
+        assert not model[0] & set(rows)
+        return -abs(model[1] - 3.0)
+
+    rows, strength = baselines.choose_strength(50, fit, measure)
+    assert (rows, strength) == (set(range(50)), 3.0)
+    assert {len(each) for each in seen[:-1]} == {45}

@@ -68,3 +68,16 @@ def test_addresses_are_those_that_the_archive_of_speeches_has_not(
 def test_wrapped_lines_become_paragraphs(preparation: Any, tmp_path: Path) -> None:
     path = pack(tmp_path / "m.tgz", {"data/data.txt": "Call me\nIshmael.\n\nSome years\nago."})
     assert list(preparation.wrapped_lines(path)) == ["Call me Ishmael.", "Some years ago."]
+
+
+def test_text_that_becomes_held_out_leaves_the_training_text(
+    preparation: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.txt").write_text("one\ntwo\n")
+    monkeypatch.setattr(preparation, "SOURCES", {"a": ("a.txt", preparation.plain_lines)})
+    monkeypatch.setattr(preparation, "PACKAGES", {})
+    for held_out, folder in (((), "train"), (("a",), "held_out"), ((), "train")):
+        monkeypatch.setattr(preparation, "HELD_OUT", held_out)
+        preparation.main(tmp_path, tmp_path, tmp_path / "text")
+        found = [path.parent.name for path in (tmp_path / "text").glob("*/a.txt")]
+        assert found == [folder]

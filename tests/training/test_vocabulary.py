@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mobilebert_core.errors import ConfigError
-from mobilebert_core.tokenization import load_tokenizer
+from mobilebert_core.tokenization import MobileBertTokenizerFast, load_tokenizer
 from mobilebert_training.randomness import generator
 from mobilebert_training.vocabulary import SPECIAL_TOKENS, train_vocabulary
 
@@ -75,3 +75,13 @@ def test_a_text_too_small_for_the_size_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"a vocabulary of \d+ pieces, expected 5000"):
         train_vocabulary([write_text(tmp_path / "a.txt")], tmp_path / "v", vocab_size=5000)
     assert not (tmp_path / "v").exists()
+
+
+def test_nothing_is_left_when_saving_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: object, folder: Path) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(MobileBertTokenizerFast, "save_pretrained", fail)
+    with pytest.raises(OSError, match="the disk is full"):
+        train_vocabulary([write_text(tmp_path / "a.txt")], tmp_path / "v", vocab_size=100)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
