@@ -17,6 +17,7 @@ from mobilebert_core.errors import InputError
 Array = np.ndarray[Any, np.dtype[Any]]
 
 MOST_QUESTION_TOKENS = 64  # what BERT's own code keeps of a question
+CANDIDATES, MOST_ANSWER_TOKENS = 20, 30  # and what it looks for answers among
 _AT_A_TIME = 256
 
 
@@ -114,7 +115,12 @@ def is_unanswered(span: Span | None, none_score: float, threshold: float = 0.0) 
 
 
 def best_span(
-    window: Window, start_logits: Array, end_logits: Array, *, candidates: int, most_tokens: int
+    window: Window,
+    start_logits: Array,
+    end_logits: Array,
+    *,
+    candidates: int = CANDIDATES,
+    most_tokens: int = MOST_ANSWER_TOKENS,
 ) -> Span | None:
     """The likeliest answer in a window.
 

@@ -22,7 +22,6 @@ Outputs = Sequence[Output[Array]]  # of the rows of one line
 
 TOP = 5  # how many tokens are told for a [MASK]
 WINDOW_OF_MASKS = 64  # texts read ahead of a masked-lm model, whose logits take room
-_CANDIDATES, _MOST_ANSWER_TOKENS = 20, 30  # as `mobilebert train` evaluates
 
 
 @dataclass(frozen=True)
@@ -189,7 +188,7 @@ class _Answer:
 
 def _answer(window: Window, output: Output[Array]) -> _Answer:
     starts, ends = (output[f"{side}_logits"].astype(np.float64) for side in ("start", "end"))
-    span = best_span(window, starts, ends, candidates=_CANDIDATES, most_tokens=_MOST_ANSWER_TOKENS)
+    span = best_span(window, starts, ends)
     places = np.r_[0, window.first : window.first + len(window.offsets)]  # [CLS], the passage
     total = _log_sum(starts[places]) + _log_sum(ends[places])
     none = float(starts[0] + ends[0])

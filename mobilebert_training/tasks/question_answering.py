@@ -14,6 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mobilebert_core.answer_spans import (
+    CANDIDATES,
+    MOST_ANSWER_TOKENS,
     Span,
     Window,
     best_span,
@@ -65,8 +67,8 @@ class QuestionAnswering(SupervisedTask):
         max_length: int = 384,
         stride: int | None = None,
         metric: str | None = None,
-        candidates: int = 20,
-        most_answer_tokens: int = 30,
+        candidates: int = CANDIDATES,
+        most_answer_tokens: int = MOST_ANSWER_TOKENS,
         null_threshold: float = 0.0,
     ) -> None:
         self.config_changes = {}
