@@ -168,7 +168,8 @@ def main(
     paths = held_out or held_out_texts(text)
     texts = [mask_text(path, tokenizer, rows or None) for path in paths]
     counts = count_training_text(text / "train", tokenizer)
-    result: dict[str, Any] = {"texts": [], "weights": [counts.pair_weight, counts.both_weight]}
+    weights = {name: [each.pair_weight, each.both_weight] for name, each in counts.items()}
+    result: dict[str, Any] = {"texts": [], "weights": weights}
     for each in texts:
         result["texts"] += baseline_rows(counts, each, tokenizer)
     result["texts"] += model_rows(sources, backend, texts)
