@@ -12,6 +12,7 @@ Read next: `fine_tuning_data.py`, `fine_tuning_practice.py`, `fine_tuning_baseli
 
 import hashlib
 import json
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -135,6 +136,7 @@ def train_model(job: Job) -> dict[str, Any]:
     import torch
 
     import mobilebert
+    from mobilebert_core.errors import TrainingError
     from mobilebert_core.loading import open_source
     from mobilebert_training.training import train
 
@@ -144,22 +146,25 @@ def train_model(job: Job) -> dict[str, Any]:
     if job.kind == RANDOM:
         tokenizer = mobilebert.load_tokenizer(job.model)
         start = {"config": open_source(job.model).config, "tokenizer": tokenizer}
-    result = train(
-        recipe.head,
-        train_file,
-        job.folder,
-        validation_files=test_file,
-        epochs=recipe.epochs[job.budget],
-        batch_size=recipe.batch_size,
-        learning_rate=recipe.learning_rate,
-        max_length=recipe.max_length,
-        dtype=DTYPE,
-        seed=job.seed,
-        evaluate_every=0,  # only at the end: what is tested on chooses nothing
-        keep=1,
-        **start,
-        **recipe.options,
-    )
+    try:
+        result = train(
+            recipe.head,
+            train_file,
+            job.folder,
+            validation_files=test_file,
+            epochs=recipe.epochs[job.budget],
+            batch_size=recipe.batch_size,
+            learning_rate=recipe.learning_rate,
+            max_length=recipe.max_length,
+            dtype=DTYPE,
+            seed=job.seed,
+            evaluate_every=0,  # only at the end: what is tested on chooses nothing
+            keep=1,
+            **start,
+            **recipe.options,
+        )
+    except TrainingError:  # diverged: a result like any other, without a figure
+        return {"metrics": {}, "steps": 0, "model": ""}
     model = result.model.relative_to(job.output)
     return {"metrics": result.metrics, "steps": result.steps, "model": str(model)}
 
@@ -231,9 +236,11 @@ def summarise(results: Sequence[Any]) -> list[dict[str, Any]]:
         for place, metric in enumerate(RECIPES[task].metrics):
             values = {name: each.get(metric) for name, each in baselines.items()}
             trained = [kind for kind in (RANDOM, NANO, PRACTISED) if kind in by_kind]
-            values |= {kind: by_kind[kind]["metrics"][metric] for kind in trained}
-            reached = values[deciding]
-            clearly = reached >= CLEARLY + max(values[RANDOM], values[MAJORITY])
+            # None: training diverged, which any figure is better than.
+            values |= {kind: by_kind[kind]["metrics"].get(metric) for kind in trained}
+            reached = -math.inf if values[deciding] is None else values[deciding]
+            others = [each for each in (values[RANDOM], values[MAJORITY]) if each is not None]
+            clearly = reached >= CLEARLY + max(others)
             rows.append(
                 {
                     "task": task,
@@ -278,8 +285,10 @@ def show(rows: Sequence[Any]) -> None:
     for column in columns:
         table.add_column(column, justify="left" if column in ("task", "metric") else "right")
     for row in rows:
-        measured = (row.get(name) for name in (MAJORITY, WORDS, RANDOM, NANO, PRACTISED))
-        values = ["" if each is None else f"{100 * each:.1f}" for each in measured]
+        values = [
+            "" if name not in row else "diverged" if row[name] is None else f"{100 * row[name]:.1f}"
+            for name in (MAJORITY, WORDS, RANDOM, NANO, PRACTISED)
+        ]
         sizes = [f"{row[name]:,}" for name in ("trained_on", "tested_on", "steps")]
         first = row["task"] if row["decides"] else ""
         table.add_row(first, row["metric"], *values, *sizes, f"{row['seconds']:.0f}")

@@ -218,6 +218,30 @@ def test_what_decides_is_fixed_before_anything_is_measured(load: Any) -> None:
     assert [(row["learns"], row["model"], row["steps"]) for row in rows] == [(False, "p", 20)]
 
 
+@pytest.mark.parametrize(
+    ("random", "nano", "learns"),
+    [({}, 0.6, True), ({}, 0.51, False), ({"accuracy": 0.3}, None, False)],
+)
+def test_training_that_diverged_is_worse_than_any_figure(
+    load: Any, random: dict[str, float], nano: float | None, learns: bool
+) -> None:
+    benchmark = load("fine_tuning")
+    baselines = {benchmark.MAJORITY: {"accuracy": 0.5}, benchmark.WORDS: {"accuracy": 0.6}}
+    found = {} if nano is None else {"accuracy": nano}
+    common = {"task": "COPA", "seconds": 1.0, "steps": 3, "model": "m"}
+    (row,) = benchmark.summarise(
+        [
+            {**common, "kind": benchmark.MAJORITY, "baselines": baselines,
+             "trained_on": 3, "tested_on": 2},
+            {**common, "kind": benchmark.RANDOM, "metrics": random},
+            {**common, "kind": benchmark.NANO, "metrics": found},
+        ]
+    )  # fmt: skip
+    assert row["learns"] == learns
+    assert row[benchmark.NANO] == nano
+    benchmark.show([row])
+
+
 def test_no_article_is_asked_about_on_both_sides(load: Any, tmp_path: Path) -> None:
     articles = [
         {"paragraphs": [{"context": f"{number}", "qas": []} for _ in range(3)]}
