@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
+from functools import cached_property
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -64,7 +65,7 @@ class Job:
     digest: str
     seed: int = SEED
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Names the result: jobs with equal keys compute the same."""
         recipe = recipe_of(self.task)

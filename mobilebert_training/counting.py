@@ -44,9 +44,7 @@ def rows_of(batch: Mapping[str, Array], rows: Array) -> dict[str, Array]:
         return taken
     length = int(np.flatnonzero(mask.reshape(-1, mask.shape[-1]).any(axis=0)).max(initial=0)) + 2
     # By their kind too: numbers for each of S labels, (B, S), have no tokens on their second axis.
-    by_token = {
-        name
+    return {
+        name: each[..., :length] if each.shape == mask.shape and each.dtype.kind in "iub" else each
         for name, each in taken.items()
-        if each.shape == mask.shape and each.dtype.kind in "iub"
     }
-    return {name: each[..., :length] if name in by_token else each for name, each in taken.items()}

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import IO, Annotated, Any
 
 import typer
 
@@ -103,7 +103,8 @@ def command(
         progress=sys.stderr.isatty() and not to_screen,
     )
     if output is None:
-        _write(results, sys.stdout, as_json)
+        escaped = (sys.stdout.encoding or "utf-8").lower().replace("-", "") != "utf8"
+        _write(results, sys.stdout, as_json, escaped)
         return
     with written_at_once(output) as stream:
         _write(results, stream, True)
@@ -129,8 +130,10 @@ def _check_places(file: Path, output: Path | None) -> None:
         )
 
 
-def _write(results: Iterator[dict[str, Any]], stream: TextIO, as_json: bool) -> None:
-    escaped = (stream.encoding or "utf-8").lower().replace("-", "") != "utf8"
+def _write(
+    results: Iterator[dict[str, Any]], stream: IO[str], as_json: bool, escaped: bool = False
+) -> None:
+    """Write results; `escaped` where the stream has no place for some letters."""
     cut = 0
     for result in results:
         cut += "truncated" in result

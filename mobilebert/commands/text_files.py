@@ -1,12 +1,10 @@
 """Texts in and results out: a line is a line in every command, and a file is whole or as before."""
 
-import os
-import secrets
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import TextIO
+from typing import IO
 
 import typer
 
@@ -42,7 +40,7 @@ def text_lines(file: Path) -> Iterator[str]:
 
 
 @contextmanager
-def written_at_once(path: Path) -> Iterator[TextIO]:
+def written_at_once(path: Path) -> Iterator[IO[str]]:
     """A file to write text to, which takes its name when all is written; before, all is as it was.
 
     A pipe or a device is written to as it comes.
@@ -50,18 +48,16 @@ def written_at_once(path: Path) -> Iterator[TextIO]:
     Raises:
         InputError: it cannot be written, e.g. as the disk is full.
     """
-    special = path.exists() and not path.is_file()
-    place = path if special else path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with place.open("w", encoding="utf-8", newline="\n") as stream:
+        with _opened(path) as stream:
             yield stream
-            if not special:
-                stream.flush()
-                os.fsync(stream.fileno())
-        if not special:
-            place.replace(path)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        if not special:
-            place.unlink(missing_ok=True)
+
+
+def _opened(path: Path) -> AbstractContextManager[IO[str]]:
+    from mobilebert_core.checkpoints.atomic import replaced_file  # with NumPy: not for --help
+
+    if path.exists() and not path.is_file():
+        return path.open("w", encoding="utf-8", newline="\n")
+    return replaced_file(path, mode="x", encoding="utf-8", newline="\n")

@@ -1,4 +1,4 @@
-"""Replacing a folder in one step.
+"""Replacing a folder, or a file, in one step.
 
 Rules: the new content is written beside the destination, to disk, and takes its name by renaming.
 Whatever happens before leaves the destination alone. An existing folder cannot be renamed over, so
@@ -10,8 +10,9 @@ import contextlib
 import os
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO, Any
 
 from mobilebert_core.errors import CheckpointError
 
@@ -58,6 +59,28 @@ def replace_folder(
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
+
+
+@contextlib.contextmanager
+def replaced_file(path: Path, **opening: Any) -> Iterator[IO[Any]]:
+    """A file to write to, which takes its name when all is written; before, all is as it was.
+
+    Args:
+        path: the destination, in a folder that exists.
+        opening: how it is opened: `mode`, which creates, `encoding`, `newline`.
+
+    Raises:
+        OSError: writing or renaming failed; the destination is as before.
+    """
+    staging = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with staging.open(**opening) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        staging.replace(path)
+    finally:
+        staging.unlink(missing_ok=True)
 
 
 def _check_destination(folder: Path) -> None:

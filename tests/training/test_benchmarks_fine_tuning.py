@@ -183,20 +183,20 @@ def test_job_without_practice_needs_nothing_before(load: Any, job_of: Any) -> No
 
 @pytest.mark.parametrize("file", ["train", "test"])
 def test_other_data_is_another_result(load: Any, job_of: Any, tmp_path: Path, file: str) -> None:
-    job = job_of("COPA", load("fine_tuning").RANDOM)
-    before = job.key
+    before = job_of("COPA", load("fine_tuning").RANDOM).key
     (tmp_path / file).write_text("3")
-    assert job.key != before
+    assert job_of("COPA", load("fine_tuning").RANDOM).key != before
 
 
 def test_other_baselines_are_another_result(
     load: Any, job_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     benchmark = load("fine_tuning")
-    jobs = [job_of("COPA", kind) for kind in (benchmark.MAJORITY, benchmark.NANO)]
-    before = [job.key for job in jobs]
+    kinds = (benchmark.MAJORITY, benchmark.NANO)
+    before = [job_of("COPA", kind).key for kind in kinds]
     (tmp_path / "other.py").write_text("STRENGTHS = ()")
     monkeypatch.setattr(benchmark, "BASELINES", tmp_path / "other.py")
+    jobs = [job_of("COPA", kind) for kind in kinds]
     assert [job.key == key for job, key in zip(jobs, before, strict=True)] == [False, True]
 
 

@@ -4,13 +4,12 @@
 end. Every report is made from a `Run` alone. Read next: `summary.py`, which they share.
 """
 
-import os
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 
 from mobilebert_conformance.records import Run
 from mobilebert_conformance.reports import html, json_report, junit, markdown
+from mobilebert_core.checkpoints.atomic import replaced_file
 from mobilebert_core.errors import MobileBertError
 
 FORMATS: dict[str, tuple[str, Callable[[Run], str]]] = {
@@ -43,20 +42,8 @@ def write(run: Run, format: str, path: Path) -> None:
     _, render = FORMATS[format]
     content = render(run).encode("utf-8", "backslashreplace")
     try:
-        _replace(path, content)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replaced_file(path, mode="xb") as file:
+            file.write(content)
     except OSError as error:
         raise ReportError(f"The {format} report cannot be written: {error}") from error
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write beside the file, then take its name in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staging = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with staging.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        staging.replace(path)
-    finally:
-        staging.unlink(missing_ok=True)
