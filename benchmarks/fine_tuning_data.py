@@ -85,14 +85,14 @@ def stsb(data: Path, folder: Path) -> Split:
 
 
 def copa(data: Path, folder: Path) -> Split:
-    """Premises with two causes or effects, in the parts that they come in."""
+    """Premises with two causes or effects, in the parts that they come in (see `Recipe.folds`)."""
     for name, part in (("train", "train"), ("val", "test")):
         shutil.copyfile(data / "copa" / f"{name}.jsonl", folder / f"{part}.jsonl")
     return folder / "train.jsonl", folder / "test.jsonl"
 
 
 def commonsense_qa(data: Path, folder: Path) -> Split:
-    """Questions with five answers: the development part, a fifth of which is tested on."""
+    """Questions with five answers: the development part (see `Recipe.folds`)."""
     source = data / "csqa" / "dev_rand_split.jsonl"
     train, test = split(source.read_text(encoding="utf-8").splitlines(), 0.2)
     return write_lines(folder / "train.jsonl", train), write_lines(folder / "test.jsonl", test)
@@ -124,6 +124,8 @@ class Recipe:
         options: of the head, as `open_task` takes them.
         pair: whether the baseline compares two texts.
         practice: the task that the model is trained on before; empty: none.
+        folds: so many parts, each of which is tested on after training on the others; 1: the
+            parts that `files` makes. A result is known by its files, not by this number.
     """
 
     head: str
@@ -137,6 +139,7 @@ class Recipe:
     options: Mapping[str, Any] = field(default_factory=dict)
     pair: bool = False
     practice: str = ""
+    folds: int = field(default=1, repr=False)
 
 
 def epochs(quick: float, full: float) -> Mapping[str, float]:
@@ -184,6 +187,7 @@ RECIPES: Mapping[str, Recipe] = {
         epochs=epochs(6, 12),
         learning_rate=2e-4,
         practice="following sentence",
+        folds=5,
     ),
     "CommonsenseQA": Recipe(
         head=CHOICES,
@@ -192,6 +196,7 @@ RECIPES: Mapping[str, Recipe] = {
         epochs=epochs(4, 12),
         learning_rate=3e-4,
         practice="following sentence",
+        folds=5,
     ),
     "following sentence": Recipe(
         head=CHOICES,
@@ -259,8 +264,25 @@ def limit_lines(path: Path, most: int | None) -> Path:
     return write_lines(path.with_stem(f"{path.stem}-{most}"), [lines[place] for place in order])
 
 
-def prepare_task(name: str, data: Path, folder: Path, budget: str) -> Split:
-    """The files of a task, made if need be.
+def cut_in_folds(parts: Split, count: int) -> list[Split]:
+    """Files of examples, a line each, so that each example is tested on in one of the splits."""
+    lines = [
+        line for part in parts for line in part.read_text(encoding="utf-8").split("\n") if line
+    ]
+    order = np.random.RandomState(SEED).permutation(len(lines))
+    splits = []
+    for number in range(count):
+        tested = set(order[number::count])
+        train, test = (part.parent / f"fold-{number}" / part.name for part in parts)
+        train.parent.mkdir(exist_ok=True)
+        for file, wanted in ((train, False), (test, True)):
+            write_lines(file, [line for i, line in enumerate(lines) if (i in tested) == wanted])
+        splits.append((train, test))
+    return splits
+
+
+def prepare_task(name: str, data: Path, folder: Path, budget: str) -> list[Split]:
+    """The files of a task, made if need be: a split for each fold.
 
     Args:
         name: a key of `RECIPES` or `PRACTICE`.
@@ -270,8 +292,10 @@ def prepare_task(name: str, data: Path, folder: Path, budget: str) -> Split:
     """
     recipe, place = recipe_of(name), folder / name.lower().replace(" ", "-")
     place.mkdir(parents=True, exist_ok=True)
-    train, test = recipe.files(data, place)
-    return limit_lines(train, recipe.most if budget == "quick" else None), test
+    parts = recipe.files(data, place)
+    splits = [parts] if recipe.folds == 1 else cut_in_folds(parts, recipe.folds)
+    most = recipe.most if budget == "quick" else None
+    return [(limit_lines(train, most), test) for train, test in splits]
 
 
 def names_like(wanted: Sequence[str]) -> Iterator[str]:

@@ -152,11 +152,11 @@ def test_right_choice_is_the_sentence_that_follows(text: Any, data: Path) -> Non
 @pytest.fixture
 def job_of(load: Any, tmp_path: Path) -> Any:
     """Makes jobs whose files are there."""
-    benchmark = load("fine_tuning")
+    benchmark = load("fine_tuning_jobs")
     (tmp_path / "train").write_text("1")
     (tmp_path / "test").write_text("2")
     tasks = ("XQuAD", "long passages", "short passages", "COPA")
-    files = dict.fromkeys(tasks, (tmp_path / "train", tmp_path / "test"))
+    files = {task: [(tmp_path / "train", tmp_path / "test")] for task in tasks}
 
     def make(task: str, kind: str) -> Any:
         return benchmark.Job(task, kind, "m", files, tmp_path, "quick", "d")
@@ -165,7 +165,7 @@ def job_of(load: Any, tmp_path: Path) -> Any:
 
 
 def test_practice_comes_first_and_names_the_result(load: Any, job_of: Any) -> None:
-    benchmark = load("fine_tuning")
+    benchmark = load("fine_tuning_jobs")
     job = job_of("XQuAD", benchmark.PRACTISED)
     assert [(each.task, each.kind) for each in job.chain] == [
         ("short passages", "nano"),
@@ -177,21 +177,21 @@ def test_practice_comes_first_and_names_the_result(load: Any, job_of: Any) -> No
 
 
 def test_job_without_practice_needs_nothing_before(load: Any, job_of: Any) -> None:
-    job = job_of("XQuAD", load("fine_tuning").NANO)
+    job = job_of("XQuAD", load("fine_tuning_jobs").NANO)
     assert job.chain == [job]
 
 
 @pytest.mark.parametrize("file", ["train", "test"])
 def test_other_data_is_another_result(load: Any, job_of: Any, tmp_path: Path, file: str) -> None:
-    before = job_of("COPA", load("fine_tuning").RANDOM).key
+    before = job_of("COPA", load("fine_tuning_jobs").RANDOM).key
     (tmp_path / file).write_text("3")
-    assert job_of("COPA", load("fine_tuning").RANDOM).key != before
+    assert job_of("COPA", load("fine_tuning_jobs").RANDOM).key != before
 
 
 def test_other_baselines_are_another_result(
     load: Any, job_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    benchmark = load("fine_tuning")
+    benchmark = load("fine_tuning_jobs")
     kinds = (benchmark.MAJORITY, benchmark.NANO)
     before = [job_of("COPA", kind).key for kind in kinds]
     (tmp_path / "other.py").write_text("STRENGTHS = ()")
@@ -240,6 +240,39 @@ def test_training_that_diverged_is_worse_than_any_figure(
     assert row["learns"] == learns
     assert row[benchmark.NANO] == nano
     benchmark.show([row])
+
+
+def test_folds_count_with_their_mean_and_none_where_one_diverged(load: Any) -> None:
+    benchmark = load("fine_tuning")
+    baselines = {benchmark.MAJORITY: {"accuracy": 0.5}, benchmark.WORDS: {"accuracy": 0.6}}
+    by_kind = {benchmark.NANO: (0.5, 0.7), benchmark.RANDOM: (0.4, None)}
+    rows = [
+        result(benchmark.MAJORITY, 0, baselines=baselines, trained_on=3, tested_on=2)
+        for _ in range(2)
+    ] + [
+        {**result(kind, 0, steps=7, model="m"), "metrics": {"accuracy": value} if value else {}}
+        for kind, values in by_kind.items()
+        for value in values
+    ]
+    (row,) = benchmark.summarise(rows)
+    assert row[benchmark.NANO] == pytest.approx(0.6)
+    assert row[benchmark.RANDOM] is None
+    assert (row["folds"], row["steps"], row["tested_on"]) == (2, 14, 4)
+
+
+def test_each_example_is_tested_on_in_one_fold_and_trained_on_in_all_others(
+    load: Any, tmp_path: Path
+) -> None:
+    for name, lines in (("train", range(8)), ("test", range(8, 11))):
+        (tmp_path / name).write_text("".join(f"{line}\n" for line in lines))
+    splits = load("fine_tuning_data").cut_in_folds((tmp_path / "train", tmp_path / "test"), 3)
+    tested: list[str] = []
+    for train, test in splits:
+        parts = train.read_text().split(), test.read_text().split()
+        assert sorted(parts[0] + parts[1], key=int) == [str(line) for line in range(11)]
+        tested += parts[1]
+    assert len(splits) == 3
+    assert sorted(tested, key=int) == [str(line) for line in range(11)]
 
 
 def test_no_article_is_asked_about_on_both_sides(load: Any, tmp_path: Path) -> None:
