@@ -181,6 +181,15 @@ def test_job_without_practice_needs_nothing_before(load: Any, job_of: Any) -> No
     assert job.chain == [job]
 
 
+def test_practice_is_the_same_for_all_folds(load: Any, job_of: Any) -> None:
+    jobs = load("fine_tuning_jobs")
+    job = job_of("XQuAD", jobs.PRACTISED)
+    job.files["XQuAD"].append(job.files["XQuAD"][0][::-1])
+    other = jobs.replace(job, fold=1)
+    assert other.key != job.key
+    assert [each.key for each in other.chain[:-1]] == [each.key for each in job.chain[:-1]]
+
+
 @pytest.mark.parametrize("file", ["train", "test"])
 def test_other_data_is_another_result(load: Any, job_of: Any, tmp_path: Path, file: str) -> None:
     before = job_of("COPA", load("fine_tuning_jobs").RANDOM).key
