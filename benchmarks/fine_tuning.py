@@ -164,10 +164,10 @@ def main(
     ).hexdigest()
     weights = describe_weights(source.weights)
     digests = {PRACTISED: weights, NANO: weights, RANDOM: shape, MAJORITY: shape}
+    prepared = dict.fromkeys(each for name in names for each in with_practice(name))
     files = {
         each: prepare_task(each, data.absolute(), output.absolute() / "files", budget)
-        for name in names
-        for each in with_practice(name)
+        for each in prepared
     }
     jobs = [
         Job(name, kind, model, files, output.absolute(), budget, digest, seed, fold)
